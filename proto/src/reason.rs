@@ -1,0 +1,141 @@
+//! The one table from error to gRPC status to HTTP status.
+//!
+//! A service fails with a [`Reason`] and a sentence; [`Reason::status`] makes it a gRPC status that carries a
+//! `google.rpc.ErrorInfo`, and [`Reason::of`] reads it back on the other side. Both ends use this table, so that no
+//! text has to be compared to learn what went wrong.
+
+use http::StatusCode;
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt};
+
+/// The `domain` of every `ErrorInfo` this product sends.
+pub const DOMAIN: &str = "portmeter";
+
+/// What went wrong, as a caller needs to know it to decide what to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Reason {
+    /// A field of the request has no usable value; the sentence names it.
+    InvalidArgument,
+    /// The API key is missing or wrong.
+    InvalidApiKey,
+    /// No key has this id or uuid.
+    KeyNotFound,
+    /// The key is disabled, and the call is for enabled keys only.
+    KeyNotActive,
+    /// The key has no port, and the call is about its port.
+    KeyHasNoPort,
+    /// There is a key for every configured port.
+    KeyLimitReached,
+    /// Every free port is held by another program.
+    NoAvailablePort,
+    /// The agent cannot be reached or is not ready.
+    Unavailable,
+    /// Something failed that is not the caller's doing.
+    Internal,
+}
+
+/// Every reason, for tables and tests.
+pub const ALL: [Reason; 9] = [
+    Reason::InvalidArgument,
+    Reason::InvalidApiKey,
+    Reason::KeyNotFound,
+    Reason::KeyNotActive,
+    Reason::KeyHasNoPort,
+    Reason::KeyLimitReached,
+    Reason::NoAvailablePort,
+    Reason::Unavailable,
+    Reason::Internal,
+];
+
+impl Reason {
+    /// The table: the `ErrorInfo` reason, the gRPC code, the HTTP status.
+    const fn row(self) -> (&'static str, Code, StatusCode) {
+        match self {
+            Self::InvalidArgument => ("INVALID_ARGUMENT", Code::InvalidArgument, StatusCode::BAD_REQUEST),
+            Self::InvalidApiKey => ("INVALID_API_KEY", Code::Unauthenticated, StatusCode::UNAUTHORIZED),
+            Self::KeyNotFound => ("KEY_NOT_FOUND", Code::NotFound, StatusCode::NOT_FOUND),
+            Self::KeyNotActive => ("KEY_NOT_ACTIVE", Code::FailedPrecondition, StatusCode::BAD_REQUEST),
+            Self::KeyHasNoPort => ("KEY_HAS_NO_PORT", Code::FailedPrecondition, StatusCode::BAD_REQUEST),
+            Self::KeyLimitReached => ("KEY_LIMIT_REACHED", Code::ResourceExhausted, StatusCode::BAD_REQUEST),
+            Self::NoAvailablePort => ("NO_AVAILABLE_PORT", Code::ResourceExhausted, StatusCode::INTERNAL_SERVER_ERROR),
+            Self::Unavailable => ("UNAVAILABLE", Code::Unavailable, StatusCode::SERVICE_UNAVAILABLE),
+            Self::Internal => ("INTERNAL", Code::Internal, StatusCode::INTERNAL_SERVER_ERROR),
+        }
+    }
+
+    /// The `reason` of the `ErrorInfo`.
+    pub const fn name(self) -> &'static str {
+        self.row().0
+    }
+
+    /// The gRPC code.
+    pub const fn code(self) -> Code {
+        self.row().1
+    }
+
+    /// The HTTP status of the REST answer.
+    pub const fn http_status(self) -> StatusCode {
+        self.row().2
+    }
+
+    /// A gRPC status with this reason; `message` is one sentence for the caller.
+    pub fn status(self, message: impl Into<String>) -> Status {
+        let details = ErrorDetails::with_error_info(self.name(), DOMAIN, []);
+        Status::with_error_details(self.code(), message, details)
+    }
+
+    /// The reason that a status carries. One that comes from elsewhere (a broken connection, a proxy) has none of
+    /// ours: its code decides, and what is left is [`Reason::Internal`].
+    pub fn of(status: &Status) -> Self {
+        let named = status
+            .get_details_error_info()
+            .filter(|info| info.domain == DOMAIN)
+            .and_then(|info| ALL.into_iter().find(|reason| reason.name() == info.reason));
+        named.unwrap_or_else(|| match status.code() {
+            Code::InvalidArgument => Self::InvalidArgument,
+            Code::Unauthenticated => Self::InvalidApiKey,
+            Code::Unavailable | Code::DeadlineExceeded => Self::Unavailable,
+            _ => Self::Internal,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_survives_the_wire() {
+        for reason in ALL {
+            let status = reason.status("a sentence");
+            assert_eq!(Reason::of(&status), reason);
+            assert_eq!(status.message(), "a sentence");
+        }
+    }
+
+    #[test]
+    fn the_table_holds_row_by_row() {
+        let rows: Vec<(&str, Code, u16)> =
+            ALL.into_iter().map(|reason| (reason.name(), reason.code(), reason.http_status().as_u16())).collect();
+        assert_eq!(
+            rows,
+            [
+                ("INVALID_ARGUMENT", Code::InvalidArgument, 400),
+                ("INVALID_API_KEY", Code::Unauthenticated, 401),
+                ("KEY_NOT_FOUND", Code::NotFound, 404),
+                ("KEY_NOT_ACTIVE", Code::FailedPrecondition, 400),
+                ("KEY_HAS_NO_PORT", Code::FailedPrecondition, 400),
+                ("KEY_LIMIT_REACHED", Code::ResourceExhausted, 400),
+                ("NO_AVAILABLE_PORT", Code::ResourceExhausted, 500),
+                ("UNAVAILABLE", Code::Unavailable, 503),
+                ("INTERNAL", Code::Internal, 500),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_foreign_status_is_judged_by_its_code() {
+        assert_eq!(Reason::of(&Status::unavailable("tcp connect error")), Reason::Unavailable);
+        assert_eq!(Reason::of(&Status::unknown("?")), Reason::Internal);
+    }
+}
