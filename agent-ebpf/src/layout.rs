@@ -6,7 +6,8 @@
 /// Version of everything in this file; kept in [`MapLife`] so that an agent never misreads another one's maps.
 pub const LAYOUT_VERSION: u32 = 1;
 
-/// Array of `u32` by port (host byte order): 0 = not tracked, n = slot n − 1 of `port_counters`.
+/// Array of `i32` by port (host byte order): 0 = never tracked, n = slot n − 1 of `port_counters`, −n = the same slot of
+/// a port that is tracked no longer: a slot belongs to its port for the maps' life.
 pub const PORT_SLOTS: &str = "port_slots";
 /// Array of [`PortCounters`] at `cpu × slot capacity + slot`, mapped into the agent's memory for reading.
 pub const PORT_COUNTERS: &str = "port_counters";
@@ -85,8 +86,13 @@ pub enum UnattributedReason {
 
 impl UnattributedReason {
     /// Every reason, in the order of the map.
-    pub const ALL: [Self; 5] =
-        [Self::Forwarded, Self::Fragment, Self::Malformed, Self::HeaderChain, Self::SlotMissing];
+    pub const ALL: [Self; 5] = [
+        Self::Forwarded,
+        Self::Fragment,
+        Self::Malformed,
+        Self::HeaderChain,
+        Self::SlotMissing,
+    ];
 
     /// The reason's name in metrics and answers.
     pub const fn name(self) -> &'static str {

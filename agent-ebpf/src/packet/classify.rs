@@ -1,0 +1,185 @@
+//! The decision: which port a packet counts for, if any, and how much.
+
+use super::ipv4::Ipv4;
+use super::ipv6::Ipv6;
+use super::link::{Network, find_network};
+use super::transport::Transport;
+use super::{Direction, Link, Lookups, Outcome, Packet, Truncated, WireSize};
+use crate::layout::UnattributedReason;
+
+/// Source and destination port: all that a first fragment must hold of a transport header.
+const PORTS_BYTES: u32 = 4;
+
+/// What an IP header leads to.
+pub(super) enum Found {
+    /// A TCP or UDP header.
+    Transport(Transport),
+    /// A protocol that is counted nowhere.
+    NotCounted,
+    /// Something that may belong to a tracked port.
+    Unattributable(UnattributedReason),
+}
+
+/// Lengths of a packet without the parts that are not on the wire.
+pub(super) struct Lengths {
+    /// From the first byte of the IP header to the end of the payload.
+    pub(super) ip_bytes: u32,
+    /// From the first byte of the IP header to the transport header.
+    pub(super) header_bytes: u32,
+}
+
+/// What both versions of IP answer, each in its own way.
+pub(super) trait Ip: Copy {
+    /// Offset of the header's first byte.
+    fn offset(&self) -> usize;
+
+    fn find_transport(&self, packet: &impl Packet) -> Result<Found, Truncated>;
+
+    /// Whether the local end is one of this host's addresses.
+    fn is_local(&self, packet: &impl Packet, lookups: &impl Lookups, direction: Direction) -> Result<bool, Truncated>;
+
+    /// The packet's lengths; `None` when its own length contradicts that of the packet.
+    fn lengths(
+        &self,
+        packet: &impl Packet,
+        header_bytes: u32,
+        gso_size_bytes: u32,
+    ) -> Result<Option<Lengths>, Truncated>;
+}
+
+/// Decides over a packet of which `packet` can read everything there is: ending too early means malformed.
+#[inline(always)]
+pub fn classify(packet: &impl Packet, lookups: &impl Lookups, direction: Direction, link: Link) -> Outcome {
+    match examine(packet, lookups, direction, link) {
+        Ok(outcome) => outcome,
+        Err(Truncated) => cut_short(packet, lookups, direction, link),
+    }
+}
+
+/// Decides over a packet as far as `packet` can read it.
+#[inline(always)]
+pub fn examine(
+    packet: &impl Packet,
+    lookups: &impl Lookups,
+    direction: Direction,
+    link: Link,
+) -> Result<Outcome, Truncated> {
+    match find_network(packet, link)? {
+        Network::Ipv4(offset) => examine_ip(packet, lookups, direction, Ipv4 { offset }),
+        Network::Ipv6(offset) => examine_ip(packet, lookups, direction, Ipv6 { offset }),
+        Network::Other => Ok(Outcome::Ignored),
+        Network::TooManyTags => Ok(unattributed(UnattributedReason::HeaderChain, packet, 0)),
+    }
+}
+
+#[inline(always)]
+fn examine_ip<I: Ip>(
+    packet: &impl Packet,
+    lookups: &impl Lookups,
+    direction: Direction,
+    ip: I,
+) -> Result<Outcome, Truncated> {
+    let transport = match ip.find_transport(packet)? {
+        Found::Transport(transport) => transport,
+        Found::NotCounted => return Ok(Outcome::Ignored),
+        Found::Unattributable(reason) => return unattributed_if_local(reason, packet, lookups, direction, ip),
+    };
+    let port = transport.local_port(packet, direction)?;
+    let entry = lookups.port_slot(port);
+    if entry == 0 {
+        return Ok(Outcome::Ignored);
+    }
+    // Before the address is looked up: the answer is less to keep across that call than what it is worked out from.
+    let size = wire_size(packet, ip, transport)?;
+    let is_local = ip.is_local(packet, lookups, direction)?;
+    Ok(match (size, is_local) {
+        (Some(size), true) => Outcome::Counted {
+            slot: entry - 1,
+            port,
+            size,
+        },
+        (Some(size), false) => Outcome::Unattributed {
+            reason: UnattributedReason::Forwarded,
+            size,
+        },
+        (None, true) => unattributed(UnattributedReason::Malformed, packet, ip.offset()),
+        (None, false) => unattributed(UnattributedReason::Forwarded, packet, ip.offset()),
+    })
+}
+
+/// Bytes and packets on the wire; `None` when the headers contradict each other or the packet's length.
+#[inline(always)]
+fn wire_size(packet: &impl Packet, ip: impl Ip, transport: Transport) -> Result<Option<WireSize>, Truncated> {
+    let gso_size_bytes = packet.gso_size_bytes();
+    let Some(lengths) = ip.lengths(packet, (transport.offset - ip.offset()) as u32, gso_size_bytes)? else {
+        return Ok(None);
+    };
+    if transport.is_fragment {
+        // The rest of the transport header may be in the next fragment, and fragments are never aggregated.
+        let holds_ports = lengths.ip_bytes >= lengths.header_bytes + PORTS_BYTES;
+        return Ok(holds_ports.then_some(WireSize::single(lengths.ip_bytes)));
+    }
+    let Some(transport_bytes) = transport.header_bytes(packet)? else {
+        return Ok(None);
+    };
+    let header_bytes = lengths.header_bytes + transport_bytes;
+    if lengths.ip_bytes < header_bytes {
+        return Ok(None);
+    }
+    Ok(Some(WireSize::aggregated(
+        lengths.ip_bytes,
+        header_bytes,
+        gso_size_bytes,
+    )))
+}
+
+/// A packet whose headers go on where it ends. Its local end decides whether it matters, when that much is there.
+#[inline(always)]
+fn cut_short(packet: &impl Packet, lookups: &impl Lookups, direction: Direction, link: Link) -> Outcome {
+    const REASON: UnattributedReason = UnattributedReason::Malformed;
+    let outcome = match find_network(packet, link) {
+        Ok(Network::Ipv4(offset)) => unattributed_if_local(REASON, packet, lookups, direction, Ipv4 { offset }),
+        Ok(Network::Ipv6(offset)) => unattributed_if_local(REASON, packet, lookups, direction, Ipv6 { offset }),
+        Ok(Network::Other | Network::TooManyTags) | Err(Truncated) => Err(Truncated),
+    };
+    outcome.unwrap_or_else(|Truncated| unattributed(REASON, packet, 0))
+}
+
+/// What carries no readable port is somebody else's business unless its local end is this host.
+#[inline(always)]
+fn unattributed_if_local(
+    reason: UnattributedReason,
+    packet: &impl Packet,
+    lookups: &impl Lookups,
+    direction: Direction,
+    ip: impl Ip,
+) -> Result<Outcome, Truncated> {
+    if !ip.is_local(packet, lookups, direction)? {
+        return Ok(Outcome::Ignored);
+    }
+    let size = match ip.lengths(packet, 0, 0)? {
+        Some(lengths) => WireSize::single(lengths.ip_bytes),
+        None => frame_size(packet, ip.offset()),
+    };
+    Ok(Outcome::Unattributed { reason, size })
+}
+
+#[inline(always)]
+fn unattributed(reason: UnattributedReason, packet: &impl Packet, ip_offset: usize) -> Outcome {
+    Outcome::Unattributed {
+        reason,
+        size: frame_size(packet, ip_offset),
+    }
+}
+
+/// The best that can be told when the IP header's own length cannot be believed: what lies behind the link header.
+#[inline(always)]
+fn frame_size(packet: &impl Packet, ip_offset: usize) -> WireSize {
+    WireSize::single(bytes_behind(packet, ip_offset))
+}
+
+/// Bytes of the packet from `offset` to its end. Whatever lies before `offset` has been read, so it is within.
+#[inline(always)]
+pub(super) fn bytes_behind(packet: &impl Packet, offset: usize) -> u32 {
+    packet.length_bytes().wrapping_sub(offset as u32)
+}

@@ -1,0 +1,207 @@
+//! The parser on the host: odd packets one by one, and properties over any packet there is.
+
+mod support;
+
+use etherparse::{IpNumber, NetSlice, SlicedPacket, TransportSlice};
+use portmeter_ebpf::packet::{Direction, Link, Outcome, SlicePacket, Truncated, WireSize, classify, examine};
+use proptest::prelude::*;
+
+use support::odd_packets::odd_packets;
+use support::recipe::{Recipe, directions, recipes};
+use support::world::{LOCAL_IPV4, LOCAL_IPV6, World, slot};
+
+#[test]
+fn odd_packets_count_as_written_down() {
+    for odd in odd_packets() {
+        let outcome = classify(
+            &SlicePacket::new(&odd.bytes, odd.gso_size_bytes),
+            &World,
+            odd.direction,
+            odd.link,
+        );
+        assert_eq!(outcome, odd.outcome, "{}", odd.name);
+    }
+}
+
+/// As long as a kernel makes them (185,000 bytes), which no recipe reaches.
+#[test]
+fn the_longest_aggregated_packets_count_exactly() {
+    let mut bytes = Recipe {
+        payload_bytes: 0,
+        ..Recipe::plain()
+    }
+    .bytes();
+    bytes[16..18].fill(0);
+    bytes.resize(bytes.len() + 185_000, 0x5a);
+    let outcome = classify(
+        &SlicePacket::new(&bytes, 1_448),
+        &World,
+        Direction::Receive,
+        Link::Ethernet,
+    );
+    let Outcome::Counted { size, .. } = outcome else {
+        panic!("{outcome:?}")
+    };
+    assert_eq!(
+        size,
+        WireSize {
+            bytes: 185_000 + 128 * 40,
+            packets: 128
+        }
+    );
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    #[test]
+    fn packets_count_as_their_recipe_says(recipe in recipes()) {
+        let bytes = recipe.bytes();
+        let outcome = classify_recipe(&recipe, &SlicePacket::new(&bytes, recipe.gso_size_bytes));
+        prop_assert_eq!(outcome, recipe.outcome());
+    }
+
+    /// The kernel's two ways to read a packet must never come to different answers.
+    #[test]
+    fn a_reader_that_ends_early_says_so_or_agrees(recipe in recipes(), readable_bytes in 0..300usize) {
+        let bytes = recipe.bytes();
+        let whole = SlicePacket::new(&bytes, recipe.gso_size_bytes);
+        let answer = examine(&whole.readable_to(readable_bytes), &World, recipe.direction, recipe.link);
+        prop_assert!(answer == Err(Truncated) || answer == Ok(classify_recipe(&recipe, &whole)), "{:?}", answer);
+    }
+
+    #[test]
+    fn changed_packets_agree_with_etherparse(
+        recipe in recipes(),
+        changes in prop::collection::vec((0..120usize, any::<u8>()), 1..4),
+        cut in prop_oneof![3 => Just(usize::MAX), 1 => 0..150usize],
+    ) {
+        let mut bytes = recipe.bytes();
+        for (offset, value) in changes {
+            if let Some(byte) = bytes.get_mut(offset) {
+                *byte = value;
+            }
+        }
+        bytes.truncate(cut);
+        agrees_with_etherparse(&bytes, recipe.direction, recipe.link)?;
+    }
+
+    #[test]
+    fn any_bytes_agree_with_etherparse(
+        mut bytes in prop::collection::vec(any::<u8>(), 0..200),
+        ether_type in prop::sample::select(vec![[0x08, 0x00], [0x86, 0xdd], [0x81, 0x00]]),
+        link in prop_oneof![Just(Link::Ethernet), Just(Link::None)],
+        direction in directions(),
+    ) {
+        if link == Link::Ethernet && bytes.len() >= 14 {
+            bytes[12..14].copy_from_slice(&ether_type);
+        }
+        agrees_with_etherparse(&bytes, direction, link)?;
+    }
+
+    #[test]
+    fn a_packet_never_counts_as_more_than_its_segments(
+        bytes in prop::collection::vec(any::<u8>(), 20..200), gso_size_bytes in any::<u32>(), direction in directions(),
+    ) {
+        if let Outcome::Counted { size, .. } | Outcome::Unattributed { size, .. } =
+            classify(&SlicePacket::new(&bytes, gso_size_bytes), &World, direction, Link::None)
+        {
+            prop_assert!(size.packets <= bytes.len() as u64 && size.bytes <= (bytes.len() * bytes.len()) as u64);
+        }
+    }
+}
+
+fn classify_recipe(recipe: &Recipe, packet: &SlicePacket<'_>) -> Outcome {
+    classify(packet, &World, recipe.direction, recipe.link)
+}
+
+/// Where etherparse finds a whole TCP or UDP packet, ours must find the same port, address and length. Where it finds
+/// none, ours must count none, except in the few places where the two mean different things by "whole".
+fn agrees_with_etherparse(bytes: &[u8], direction: Direction, link: Link) -> Result<(), TestCaseError> {
+    let ours = classify(&SlicePacket::new(bytes, 0), &World, direction, link);
+    let theirs = match link {
+        Link::Ethernet => SlicedPacket::from_ethernet(bytes),
+        Link::None => SlicedPacket::from_ip(bytes),
+    };
+    let Some(found) = theirs.ok().and_then(|packet| Found::new(&packet, direction)) else {
+        return Ok(());
+    };
+    let expected = match slot(found.local_port) {
+        None => Outcome::Ignored,
+        Some(slot) if found.is_local => Outcome::Counted {
+            slot,
+            port: found.local_port,
+            size: found.size,
+        },
+        Some(_) => Outcome::Unattributed {
+            reason: portmeter_ebpf::layout::UnattributedReason::Forwarded,
+            size: found.size,
+        },
+    };
+    prop_assert_eq!(ours, expected);
+    Ok(())
+}
+
+/// What etherparse says about a packet that it and the product understand alike.
+struct Found {
+    local_port: u16,
+    is_local: bool,
+    size: WireSize,
+}
+
+impl Found {
+    fn new(packet: &SlicedPacket<'_>, direction: Direction) -> Option<Self> {
+        let (source_port, destination_port) = match packet.transport.as_ref()? {
+            TransportSlice::Tcp(tcp) => (tcp.source_port(), tcp.destination_port()),
+            TransportSlice::Udp(udp) => (udp.source_port(), udp.destination_port()),
+            _ => return None,
+        };
+        let (is_local, ip_bytes) = match packet.net.as_ref()? {
+            // The authentication header is followed in IPv6 only.
+            NetSlice::Ipv4(ip) if ip.extensions().auth.is_none() => {
+                let header = ip.header();
+                let local = local_end(direction, header.source(), header.destination());
+                (local == LOCAL_IPV4 || local[0] == 127, header.total_len())
+            }
+            // etherparse takes a payload length of 0 for "up to the end" and follows headers of mobile IPv6.
+            NetSlice::Ipv6(ip) if ip.header().payload_length() != 0 && !has_mobility(ip) => {
+                let header = ip.header();
+                let local = local_end(direction, header.source(), header.destination());
+                (local == LOCAL_IPV6, header.payload_length() + 40)
+            }
+            _ => return None,
+        };
+        Some(Self {
+            local_port: local_end(direction, source_port, destination_port),
+            is_local,
+            size: WireSize::single(ip_bytes.into()),
+        })
+    }
+}
+
+fn local_end<T>(direction: Direction, source: T, destination: T) -> T {
+    match direction {
+        Direction::Receive => destination,
+        Direction::Transmit => source,
+    }
+}
+
+fn has_mobility(ip: &etherparse::Ipv6Slice<'_>) -> bool {
+    const UNKNOWN: [IpNumber; 3] = [IpNumber::MOBILITY_HEADER, IpNumber::HIP, IpNumber::SHIM6];
+    let first = ip.header().next_header();
+    let mut rest = ip.extensions().slice();
+    let mut next = first;
+    while !rest.is_empty() {
+        if UNKNOWN.contains(&next) {
+            return true;
+        }
+        let length = match next {
+            IpNumber::AUTHENTICATION_HEADER => (usize::from(rest[1]) + 2) * 4,
+            IpNumber::IPV6_FRAGMENTATION_HEADER => 8,
+            _ => (usize::from(rest[1]) + 1) * 8,
+        };
+        next = IpNumber(rest[0]);
+        rest = &rest[length..];
+    }
+    false
+}
