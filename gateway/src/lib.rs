@@ -1,1 +1,78 @@
-//! Placeholder.
+//! Portmeter's REST interface.
+//!
+//! The gateway turns the documented REST paths into calls of the agent's gRPC services and their answers into JSON.
+//! It maps and nothing else: every number comes from the agent, and all it keeps is the text of the last
+//! list of keys, which the agent confirms each time. It is the only crate that
+//! knows a REST shape.
+//!
+//! # Starting it
+//!
+//! In the agent's process, over the generated server halves of its own services, without a socket between:
+//!
+//! ```no_run
+//! # use portmeter_gateway::{Backend, GatewayConfig, PanelAuth, router, serve};
+//! # use portmeter_proto::v1::{
+//! #     key_service_server::*, port_service_server::*, system_service_server::*, traffic_service_server::*,
+//! # };
+//! # async fn start(
+//! #     key_service: impl KeyService, traffic_service: impl TrafficService, port_service: impl PortService,
+//! #     system_service: impl SystemService, api_key: portmeter_proto::api_key::ApiKey,
+//! #     listener: tokio::net::TcpListener, shutdown: tokio_util::sync::CancellationToken,
+//! # ) {
+//! let backend = Backend::in_process(
+//!     KeyServiceServer::new(key_service),
+//!     TrafficServiceServer::new(traffic_service),
+//!     PortServiceServer::new(port_service),
+//!     SystemServiceServer::new(system_service),
+//! );
+//! let router = router(backend, GatewayConfig { api_key, panel_auth: PanelAuth::Key });
+//! serve(listener, router, shutdown).await;
+//! # }
+//! ```
+//!
+//! Server halves are pointers: clone the ones that the gRPC listener serves. Take the API key's interceptor off
+//! first: the gateway checks the key of its own caller and sends none on.
+//!
+//! Apart from the agent, [`Backend::connect`] in place of [`Backend::in_process`]; [`cli::run`] does all of it for a
+//! command line. Either way [`cli::check_panel`] says whether the panel may be open on an address.
+//!
+//! # What it expects of the services
+//!
+//! Errors are `portmeter_proto::reason::Reason`s. Their sentence reaches the caller where it is about the request
+//! (`InvalidArgument`, `KeyLimitReached`); the others have fixed texts here. `GetStateResponse.problems` are shown to
+//! anybody at `/readyz`, so they must name no path and no secret. Every timestamp that a message has must be set.
+//! `ListKeys` should tag its answers as `portmeter_proto::etag` describes; without a tag each list is read in full.
+//!
+//! # The rooms
+//!
+//! `routes` is the table; `auth` stands before each handler; `meta`, `keys`, `traffic` and `ports` are the handlers;
+//! `key_list` keeps the last
+//! list; `request` reads, `answer` writes, `failure` reports; `moment` and `size` write times and sizes; `backend` and
+//! `transport` reach the agent; `server` listens; `cli` starts it all as a program.
+
+#![forbid(unsafe_code)]
+
+mod answer;
+mod auth;
+mod backend;
+pub mod cli;
+mod failure;
+mod gateway;
+mod key_list;
+mod keys;
+mod meta;
+mod moment;
+mod ports;
+mod request;
+mod routes;
+mod server;
+mod size;
+mod traffic;
+mod transport;
+
+pub use auth::Access;
+pub use backend::Backend;
+pub use gateway::{GatewayConfig, PanelAuth};
+pub use routes::{RouteLine, route_lines, router};
+pub use server::serve;
+pub use transport::InvalidAddress;

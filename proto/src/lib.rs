@@ -5,10 +5,16 @@
 //! neither the kernel nor the store nor any REST shape.
 
 pub mod api_key;
+pub mod etag;
 pub mod reason;
 
 /// The generated messages, clients and servers of `portmeter.v1`.
-#[allow(missing_docs, unreachable_pub, clippy::all, reason = "generated code; the .proto files carry the comments")]
+#[allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::all,
+    reason = "generated code; the .proto files carry the comments"
+)]
 pub mod v1 {
     include!("generated/portmeter.v1.rs");
 }

@@ -57,7 +57,11 @@ impl Reason {
             Self::KeyNotActive => ("KEY_NOT_ACTIVE", Code::FailedPrecondition, StatusCode::BAD_REQUEST),
             Self::KeyHasNoPort => ("KEY_HAS_NO_PORT", Code::FailedPrecondition, StatusCode::BAD_REQUEST),
             Self::KeyLimitReached => ("KEY_LIMIT_REACHED", Code::ResourceExhausted, StatusCode::BAD_REQUEST),
-            Self::NoAvailablePort => ("NO_AVAILABLE_PORT", Code::ResourceExhausted, StatusCode::INTERNAL_SERVER_ERROR),
+            Self::NoAvailablePort => (
+                "NO_AVAILABLE_PORT",
+                Code::ResourceExhausted,
+                StatusCode::INTERNAL_SERVER_ERROR,
+            ),
             Self::Unavailable => ("UNAVAILABLE", Code::Unavailable, StatusCode::SERVICE_UNAVAILABLE),
             Self::Internal => ("INTERNAL", Code::Internal, StatusCode::INTERNAL_SERVER_ERROR),
         }
@@ -115,8 +119,10 @@ mod tests {
 
     #[test]
     fn the_table_holds_row_by_row() {
-        let rows: Vec<(&str, Code, u16)> =
-            ALL.into_iter().map(|reason| (reason.name(), reason.code(), reason.http_status().as_u16())).collect();
+        let rows: Vec<(&str, Code, u16)> = ALL
+            .into_iter()
+            .map(|reason| (reason.name(), reason.code(), reason.http_status().as_u16()))
+            .collect();
         assert_eq!(
             rows,
             [
@@ -135,7 +141,10 @@ mod tests {
 
     #[test]
     fn a_foreign_status_is_judged_by_its_code() {
-        assert_eq!(Reason::of(&Status::unavailable("tcp connect error")), Reason::Unavailable);
+        assert_eq!(
+            Reason::of(&Status::unavailable("tcp connect error")),
+            Reason::Unavailable
+        );
         assert_eq!(Reason::of(&Status::unknown("?")), Reason::Internal);
     }
 }

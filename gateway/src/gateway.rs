@@ -1,0 +1,81 @@
+//! What every handler is given: the agent's services and the gateway's own settings.
+
+use std::sync::Arc;
+
+use portmeter_proto::api_key::ApiKey;
+use portmeter_proto::v1::key_service_client::KeyServiceClient;
+use portmeter_proto::v1::port_service_client::PortServiceClient;
+use portmeter_proto::v1::system_service_client::SystemServiceClient;
+use portmeter_proto::v1::traffic_service_client::TrafficServiceClient;
+
+use crate::backend::Backend;
+use crate::key_list::KeyList;
+use crate::transport::Transport;
+
+/// Whether the panel's routes ask for the API key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PanelAuth {
+    /// They do, like all others.
+    #[default]
+    Key,
+    /// They answer anybody who reaches the listener, as the panel's old server did.
+    Open,
+}
+
+/// The gateway's settings.
+#[derive(Debug, Clone)]
+pub struct GatewayConfig {
+    /// The key that callers send as `X-API-Key`.
+    pub api_key: ApiKey,
+    /// Whether the panel's routes ask for it too.
+    pub panel_auth: PanelAuth,
+}
+
+/// The state of the router. A clone is one more pointer to the same.
+#[derive(Clone)]
+pub(crate) struct Gateway(Arc<Inner>);
+
+struct Inner {
+    backend: Backend,
+    config: GatewayConfig,
+    key_list: KeyList,
+}
+
+impl Gateway {
+    pub(crate) fn new(backend: Backend, config: GatewayConfig) -> Self {
+        Self(Arc::new(Inner {
+            backend,
+            config,
+            key_list: KeyList::default(),
+        }))
+    }
+
+    pub(crate) fn api_key(&self) -> &ApiKey {
+        &self.0.config.api_key
+    }
+
+    pub(crate) fn panel_auth(&self) -> PanelAuth {
+        self.0.config.panel_auth
+    }
+
+    pub(crate) fn key_list(&self) -> &KeyList {
+        &self.0.key_list
+    }
+
+    pub(crate) fn keys(&self) -> KeyServiceClient<Transport> {
+        self.0.backend.keys.clone()
+    }
+
+    pub(crate) fn traffic(&self) -> TrafficServiceClient<Transport> {
+        self.0.backend.traffic.clone()
+    }
+
+    pub(crate) fn ports(&self) -> PortServiceClient<Transport> {
+        self.0.backend.ports.clone()
+    }
+
+    pub(crate) fn system(&self) -> SystemServiceClient<Transport> {
+        self.0.backend.system.clone()
+    }
+}

@@ -1,0 +1,139 @@
+//! The routes of the port table: which key has which port.
+
+use axum::extract::State;
+use axum::response::Response;
+use portmeter_proto::v1::{CheckPortsRequest, ListPortsRequest, PortAssignment, ResetPortsRequest};
+use serde::Serialize;
+
+use crate::answer::{self, Object};
+use crate::failure::Failure;
+use crate::gateway::Gateway;
+use crate::moment::Moment;
+
+/// What an assignment takes in both maps together; see [`answer::json_of_size`].
+const ROW_BYTES: usize = 512;
+
+/// `GET /api/system/ports`: the outer `used_ports` is a count, the inner one the table by port; the inner
+/// `port_assignments` is the same table by uuid.
+pub(crate) async fn list(State(gateway): State<Gateway>) -> Result<Response, Failure> {
+    #[derive(Serialize)]
+    struct Answer<'a> {
+        port_assignments: Tables<'a>,
+        used_ports: u32,
+        available_ports: u32,
+        max_ports: u32,
+        port_range: &'a str,
+        timestamp: i64,
+    }
+    #[derive(Serialize)]
+    struct Tables<'a> {
+        used_ports: Object<u32, ByPort<'a>>,
+        port_assignments: Object<&'a str, ByUuid<'a>>,
+        created_at: Moment,
+        last_updated: Moment,
+    }
+    let ports = gateway.ports().list_ports(ListPortsRequest {}).await?.into_inner();
+    let by_port = ports.assignments.iter().map(|row| Ok((row.port, ByPort::of(row)?)));
+    let by_uuid = ports
+        .assignments
+        .iter()
+        .map(|row| Ok((row.uuid.as_str(), ByUuid::of(row)?)));
+    let used_ports = u32::try_from(ports.assignments.len()).unwrap_or(u32::MAX);
+    let answer = Answer {
+        port_assignments: Tables {
+            used_ports: Object(by_port.collect::<Result<_, Failure>>()?),
+            port_assignments: Object(by_uuid.collect::<Result<_, Failure>>()?),
+            created_at: Moment::of(ports.created_at.as_ref(), "created_at")?,
+            last_updated: Moment::of(ports.last_updated.as_ref(), "last_updated")?,
+        },
+        used_ports,
+        available_ports: ports.max_ports.saturating_sub(used_ports),
+        max_ports: ports.max_ports,
+        port_range: &ports.port_range,
+        timestamp: Moment::now().unix_seconds(),
+    };
+    Ok(answer::json_of_size(&answer, (ports.assignments.len() + 1) * ROW_BYTES))
+}
+
+/// `GET /api/system/ports/status`
+pub(crate) async fn check(State(gateway): State<Gateway>) -> Result<Response, Failure> {
+    #[derive(Serialize)]
+    struct Answer<'a> {
+        validation: Validation<'a>,
+        timestamp: i64,
+    }
+    #[derive(Serialize)]
+    struct Validation<'a> {
+        valid: bool,
+        issues: &'a [String],
+        total_assignments: u32,
+        total_used_ports: u32,
+    }
+    let found = gateway.ports().check_ports(CheckPortsRequest {}).await?.into_inner();
+    Ok(answer::json(&Answer {
+        validation: Validation {
+            valid: found.issues.is_empty(),
+            issues: &found.issues,
+            total_assignments: found.total_assignments,
+            total_used_ports: found.total_used_ports,
+        },
+        timestamp: Moment::now().unix_seconds(),
+    }))
+}
+
+/// `POST /api/system/ports/reset`
+pub(crate) async fn reset(State(gateway): State<Gateway>) -> Result<Response, Failure> {
+    #[derive(Serialize)]
+    struct Answer {
+        message: &'static str,
+        status: &'static str,
+        timestamp: i64,
+    }
+    gateway.ports().reset_ports(ResetPortsRequest {}).await?;
+    let timestamp = Moment::now().unix_seconds();
+    Ok(answer::json(&Answer {
+        message: "All ports reset successfully",
+        status: "reset",
+        timestamp,
+    }))
+}
+
+#[derive(Serialize)]
+struct ByPort<'a> {
+    uuid: &'a str,
+    key_id: &'a str,
+    key_name: &'a str,
+    assigned_at: Moment,
+    is_active: bool,
+}
+
+impl<'a> ByPort<'a> {
+    fn of(row: &'a PortAssignment) -> Result<Self, Failure> {
+        Ok(Self {
+            uuid: &row.uuid,
+            key_id: &row.key_id,
+            key_name: &row.key_name,
+            assigned_at: Moment::of(row.assigned_at.as_ref(), "assigned_at")?,
+            is_active: row.is_active,
+        })
+    }
+}
+
+#[derive(Serialize)]
+struct ByUuid<'a> {
+    port: u32,
+    key_id: &'a str,
+    key_name: &'a str,
+    assigned_at: Moment,
+}
+
+impl<'a> ByUuid<'a> {
+    fn of(row: &'a PortAssignment) -> Result<Self, Failure> {
+        Ok(Self {
+            port: row.port,
+            key_id: &row.key_id,
+            key_name: &row.key_name,
+            assigned_at: Moment::of(row.assigned_at.as_ref(), "assigned_at")?,
+        })
+    }
+}

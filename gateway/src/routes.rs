@@ -1,0 +1,143 @@
+//! The route table: every method and path, who may call it, and which handler answers.
+//!
+//! Owns what is true of all routes: the key is asked for before the handler runs, an unknown path is 404 and an
+//! unknown method 405 in the body of the path's family, with or without a key.
+
+use axum::Router;
+use axum::extract::Request;
+use axum::handler::Handler;
+use axum::response::Response;
+use axum::routing::{MethodFilter, MethodRouter, any, on};
+
+use crate::auth::{Access, Guarded};
+use crate::backend::Backend;
+use crate::failure::Family;
+use crate::gateway::{Gateway, GatewayConfig};
+use crate::request::refuse;
+use crate::{keys, meta, ports, traffic};
+
+/// One row of the table.
+pub(crate) struct Route {
+    /// `GET`, `POST`, `PATCH`, `DELETE`, or `ANY` for every method.
+    method: &'static str,
+    path: &'static str,
+    access: Access,
+    handler: MethodRouter<Gateway>,
+}
+
+/// Every route, in the order of the contract.
+fn table() -> Vec<Route> {
+    use Access::{Key, Open, Panel};
+    vec![
+        get("/", Open, meta::banner),
+        get("/api", Open, meta::banner),
+        get("/api/", Open, meta::banner),
+        get("/livez", Open, meta::is_alive),
+        get("/readyz", Open, meta::is_ready),
+        post("/api/keys", Key, keys::create),
+        get("/api/keys", Key, keys::list),
+        get("/api/keys/{key_id}", Key, keys::show),
+        patch("/api/keys/{key_id}", Key, keys::update),
+        delete("/api/keys/{key_id}", Key, keys::delete),
+        get("/api/traffic/simple", Key, traffic::simple::list),
+        get("/api/keys/{key_id}/traffic/simple", Key, traffic::simple::show),
+        post("/api/keys/{key_id}/traffic/simple/reset", Key, traffic::simple::reset),
+        get("/api/traffic/ports/exact", Key, traffic::exact::list),
+        get("/api/keys/{key_id}/traffic/port/exact", Key, traffic::exact::show),
+        post("/api/keys/{key_id}/traffic/port/reset", Key, traffic::exact::reset),
+        get("/api/system/ports", Key, ports::list),
+        post("/api/system/ports/reset", Key, ports::reset),
+        get("/api/system/ports/status", Key, ports::check),
+        every_method("/api/v2", Panel, meta::not_implemented),
+        every_method("/api/v2/", Panel, meta::not_implemented),
+        every_method("/api/v2/{*rest}", Panel, meta::not_implemented),
+    ]
+}
+
+/// The REST interface over `backend`, ready for [`serve`](crate::serve).
+pub fn router(backend: Backend, config: GatewayConfig) -> Router {
+    let router = Router::new();
+    let router = table()
+        .into_iter()
+        .fold(router, |router, route| router.route(route.path, route.handler));
+    router
+        .method_not_allowed_fallback(method_not_allowed)
+        .fallback(not_found)
+        .with_state(Gateway::new(backend, config))
+}
+
+/// One route as a person reads it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RouteLine {
+    /// `GET`, `POST`, `PATCH`, `DELETE`, or `ANY` for every method.
+    pub method: &'static str,
+    /// The path; `{name}` is one segment, `{*name}` all the rest.
+    pub path: &'static str,
+    /// Who may call it.
+    pub access: Access,
+}
+
+/// The route table without its handlers, in its order.
+pub fn route_lines() -> Vec<RouteLine> {
+    let line = |route: Route| RouteLine {
+        method: route.method,
+        path: route.path,
+        access: route.access,
+    };
+    table().into_iter().map(line).collect()
+}
+
+async fn not_found(request: Request) -> Response {
+    let response = Family::of_path(request.uri().path()).not_found();
+    refuse(request, response).await
+}
+
+async fn method_not_allowed(request: Request) -> Response {
+    let response = Family::of_path(request.uri().path()).method_not_allowed();
+    refuse(request, response).await
+}
+
+fn get<T: 'static, H: Handler<T, Gateway>>(path: &'static str, access: Access, handler: H) -> Route {
+    Route {
+        method: "GET",
+        path,
+        access,
+        handler: on(MethodFilter::GET, Guarded { access, handler }),
+    }
+}
+
+fn post<T: 'static, H: Handler<T, Gateway>>(path: &'static str, access: Access, handler: H) -> Route {
+    Route {
+        method: "POST",
+        path,
+        access,
+        handler: on(MethodFilter::POST, Guarded { access, handler }),
+    }
+}
+
+fn patch<T: 'static, H: Handler<T, Gateway>>(path: &'static str, access: Access, handler: H) -> Route {
+    Route {
+        method: "PATCH",
+        path,
+        access,
+        handler: on(MethodFilter::PATCH, Guarded { access, handler }),
+    }
+}
+
+fn delete<T: 'static, H: Handler<T, Gateway>>(path: &'static str, access: Access, handler: H) -> Route {
+    Route {
+        method: "DELETE",
+        path,
+        access,
+        handler: on(MethodFilter::DELETE, Guarded { access, handler }),
+    }
+}
+
+fn every_method<T: 'static, H: Handler<T, Gateway>>(path: &'static str, access: Access, handler: H) -> Route {
+    Route {
+        method: "ANY",
+        path,
+        access,
+        handler: any(Guarded { access, handler }),
+    }
+}

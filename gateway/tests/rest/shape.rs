@@ -1,0 +1,198 @@
+//! Compares an answer with a shape of the contract and names every difference.
+//!
+//! Owns what the contract's words mean. It is written apart from the gateway's own code on purpose: sizes and times
+//! are judged by other means than they are made by.
+
+use chrono::NaiveDateTime;
+use serde_json::{Map, Value};
+
+/// The shapes that `@name` stands for.
+pub(crate) type Shapes = Map<String, Value>;
+
+/// Every difference between `value` and `shape`, each with the place it is at; empty when there is none.
+pub(crate) fn differences(shape: &Value, value: &Value, shapes: &Shapes) -> Vec<String> {
+    let mut found = Differences {
+        shapes,
+        found: Vec::new(),
+    };
+    found.compare("answer", shape, value);
+    found.found
+}
+
+struct Differences<'a> {
+    shapes: &'a Shapes,
+    found: Vec<String>,
+}
+
+impl Differences<'_> {
+    fn compare(&mut self, place: &str, shape: &Value, value: &Value) {
+        match (shape, value) {
+            (Value::String(word), _) => self.compare_word(place, word, value),
+            (Value::Array(shapes), Value::Array(values)) => {
+                let [shape] = &shapes[..] else {
+                    panic!("{place}: a list has one shape")
+                };
+                for (index, value) in values.iter().enumerate() {
+                    self.compare(&format!("{place}[{index}]"), shape, value);
+                }
+            }
+            (Value::Object(shapes), Value::Object(values)) => self.compare_objects(place, shapes, values),
+            (Value::Number(_) | Value::Bool(_), _) if shape == value => {}
+            _ => self.found.push(format!("{place}: {value} instead of {shape}")),
+        }
+    }
+
+    fn compare_word(&mut self, place: &str, word: &str, value: &Value) {
+        if let Some(name) = word.strip_prefix('@') {
+            let shape = self
+                .shapes
+                .get(name)
+                .unwrap_or_else(|| panic!("no shape {name}"))
+                .clone();
+            return self.compare(place, &shape, value);
+        }
+        if !fits(word, value) {
+            self.found.push(format!("{place}: {value} is no {word}"));
+        }
+    }
+
+    fn compare_objects(&mut self, place: &str, shapes: &Map<String, Value>, values: &Map<String, Value>) {
+        let only = shapes.iter().next().filter(|_| shapes.len() == 1);
+        if let Some((kind, shape)) = only.and_then(|(name, shape)| Some((name.strip_prefix('*')?, shape))) {
+            for (name, value) in values {
+                if !is_name_of(kind, name) {
+                    self.found.push(format!("{place}: `{name}` is no {kind}"));
+                }
+                self.compare(&format!("{place}.{name}"), shape, value);
+            }
+            return;
+        }
+        for (name, shape) in shapes {
+            match values.get(name) {
+                Some(value) => self.compare(&format!("{place}.{name}"), shape, value),
+                None => self.found.push(format!("{place}.{name}: missing")),
+            }
+        }
+        for name in values.keys().filter(|name| !shapes.contains_key(*name)) {
+            self.found.push(format!("{place}.{name}: not in the contract"));
+        }
+        self.compare_sums(place, values);
+        self.compare_sizes(place, shapes, values);
+    }
+
+    /// Bytes of both directions together are the total.
+    fn compare_sums(&mut self, place: &str, values: &Map<String, Value>) {
+        let number = |name: &str| values.get(name).and_then(Value::as_u64);
+        if let (Some(rx), Some(tx), Some(total)) = (number("rx_bytes"), number("tx_bytes"), number("total_bytes"))
+            && rx + tx != total
+        {
+            self.found.push(format!("{place}: {rx} and {tx} are not {total}"));
+        }
+    }
+
+    /// What is written out is the number beside it.
+    fn compare_sizes(&mut self, place: &str, shapes: &Map<String, Value>, values: &Map<String, Value>) {
+        for (name, text) in values {
+            let Some(stem) = name.strip_suffix("_formatted") else {
+                continue;
+            };
+            let number = values
+                .get(&format!("{stem}_bytes"))
+                .or_else(|| values.get(stem))
+                .and_then(Value::as_u64);
+            let decimals = if shapes.get(name).is_some_and(|word| word == "size1") {
+                1
+            } else {
+                2
+            };
+            match number {
+                Some(number) if text.as_str() == Some(&size(number, decimals)) => {}
+                Some(number) => self.found.push(format!("{place}.{name}: {text} is not {number} bytes")),
+                None => self.found.push(format!("{place}.{name}: no number beside it")),
+            }
+        }
+    }
+}
+
+/// Whether `value` is what `word` says.
+fn fits(word: &str, value: &Value) -> bool {
+    if let Some(text) = word.strip_prefix('=') {
+        return value == text;
+    }
+    if let Some(word) = word.strip_suffix("|null") {
+        return value.is_null() || fits(word, value);
+    }
+    let text = value.as_str();
+    match word {
+        "int" => value.is_u64(),
+        "float" => value.is_f64() && value.as_f64() >= Some(0.0),
+        "bool" => value.is_boolean(),
+        "text" => text.is_some_and(|text| !text.is_empty()),
+        "uuid" => text.is_some_and(is_uuid),
+        "iso" => text.is_some_and(is_iso),
+        "unix" => value.as_u64().is_some_and(|seconds| is_recent(seconds as f64)),
+        "unix_float" => value.is_f64() && value.as_f64().is_some_and(is_recent),
+        "size1" => text.is_some_and(|text| is_size(text, 1)),
+        "size2" => text.is_some_and(|text| is_size(text, 2)),
+        _ => panic!("no word {word}"),
+    }
+}
+
+/// Whether `name` can be a field of a map by `kind`.
+fn is_name_of(kind: &str, name: &str) -> bool {
+    match kind {
+        "port" => name
+            .parse::<u16>()
+            .is_ok_and(|port| port > 0 && port.to_string() == name),
+        "uuid" => is_uuid(name),
+        "interface" => !name.is_empty(),
+        _ => panic!("no kind {kind}"),
+    }
+}
+
+/// Lower-case hex digits in groups of 8, 4, 4, 4 and 12.
+fn is_uuid(text: &str) -> bool {
+    let groups: Vec<&str> = text.split('-').collect();
+    let is_hex = |group: &&str| group.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    groups.iter().map(|group| group.len()).eq([8, 4, 4, 4, 12]) && groups.iter().all(is_hex)
+}
+
+/// Six digits of fraction, no zone, and a date that exists.
+fn is_iso(text: &str) -> bool {
+    text.len() == "2025-08-05T12:00:00.000000".len()
+        && text.as_bytes()[19] == b'.'
+        && NaiveDateTime::parse_from_str(text, "%Y-%m-%dT%H:%M:%S%.6f").is_ok()
+}
+
+/// Seconds since 1970, between 2025 and 2100: milliseconds would be far outside.
+fn is_recent(seconds: f64) -> bool {
+    (1_735_689_600.0..4_102_444_800.0).contains(&seconds)
+}
+
+fn is_size(text: &str, decimals: usize) -> bool {
+    match text.split_once(' ') {
+        Some((number, "B")) => number.parse::<u16>().is_ok_and(|number| number < 1024),
+        Some((number, "KB" | "MB" | "GB" | "TB")) => {
+            number.parse::<f64>().is_ok()
+                && number
+                    .split_once('.')
+                    .is_some_and(|(_, places)| places.len() == decimals)
+        }
+        _ => false,
+    }
+}
+
+/// Bytes as text, the plain way: divide by 1024 as long as there is a next unit to go to.
+fn size(bytes: u64, decimals: usize) -> String {
+    let (mut value, mut units) = (bytes as f64, ["B", "KB", "MB", "GB", "TB"].iter());
+    let mut unit = units.next().unwrap();
+    while value >= 1024.0 {
+        let Some(next) = units.next() else { break };
+        (value, unit) = (value / 1024.0, next);
+    }
+    if *unit == "B" {
+        format!("{bytes} B")
+    } else {
+        format!("{value:.decimals$} {unit}")
+    }
+}
