@@ -1,1 +1,25 @@
-//! Placeholder.
+//! The Portmeter agent: counts traffic per port in the kernel, keeps the ledger, manages keys, serves gRPC.
+//!
+//! Data flows one way: kernel maps → sampler → ledger → services → gRPC → gateway. Control flows the other: gateway →
+//! gRPC → services → store. See ARCHITECTURE.md for the rooms and the invariants.
+
+pub mod api_key;
+pub mod app;
+pub mod cli;
+pub mod config;
+pub mod counters;
+pub mod first_session;
+pub mod follow;
+pub mod grpc;
+pub mod instance;
+pub mod kernel;
+pub mod network;
+pub mod rights;
+pub mod sampler;
+pub mod services;
+pub mod state;
+pub mod store;
+pub mod telemetry;
+
+/// This build's version, the same everywhere it is shown.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");

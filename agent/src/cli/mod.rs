@@ -1,0 +1,148 @@
+//! The command line: what can be asked, and who answers.
+
+mod keys;
+mod uninstall;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::{Args, Parser, Subcommand};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{self, Config, Flags};
+use crate::{api_key, app, telemetry};
+
+/// Counts traffic per port in the kernel and manages VPN keys on those ports.
+#[derive(Debug, Parser)]
+#[command(name = "portmeter", version)]
+pub struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the agent and the REST gateway in one process
+    Run(RunArguments),
+    /// Run the agent without the gateway
+    Agent(RunArguments),
+    /// Run the REST gateway alone, in front of an agent elsewhere
+    Gateway(portmeter_gateway::cli::Arguments),
+    /// Read the configuration and say what is wrong with it
+    CheckConfig(Settings),
+    /// Detach the programs and remove the pins; the data stays
+    Uninstall(Settings),
+    /// List, make, change and remove keys of the running agent
+    Key(keys::Arguments),
+}
+
+#[derive(Debug, Args)]
+struct RunArguments {
+    #[command(flatten)]
+    settings: Settings,
+    /// Remove programs and pins when the agent stops, instead of counting on
+    #[arg(long)]
+    detach_on_exit: bool,
+}
+
+/// Settings that win over environment and file.
+#[derive(Debug, Args)]
+struct Settings {
+    /// Configuration file [default: /etc/portmeter/portmeter.toml, if it is there]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Folder of the ledger and the API key [default: /var/lib/portmeter]
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// This agent's name on the machine [default: default]
+    #[arg(long, value_name = "NAME")]
+    instance: Option<String>,
+    /// Interface to count on, may be repeated [default: every one with an IP address]
+    #[arg(long = "interface", value_name = "NAME")]
+    interfaces: Vec<String>,
+    /// REST address [default: 127.0.0.1:8000]
+    #[arg(long, value_name = "ADDR")]
+    http: Option<SocketAddr>,
+    /// gRPC address [default: 127.0.0.1:50051]
+    #[arg(long, value_name = "ADDR")]
+    grpc: Option<SocketAddr>,
+    /// Prometheus address [default: 127.0.0.1:9435]
+    #[arg(long, value_name = "ADDR")]
+    metrics: Option<SocketAddr>,
+}
+
+impl Settings {
+    fn load(self) -> Result<Config> {
+        let flags = Flags {
+            config: self.config,
+            data_dir: self.data_dir,
+            instance: self.instance,
+            interfaces: self.interfaces,
+            http_listen: self.http,
+            grpc_listen: self.grpc,
+            metrics_listen: self.metrics,
+        };
+        Ok(config::load(&flags, std::env::vars_os())?)
+    }
+}
+
+/// Does what the command line asks.
+pub async fn run(arguments: Arguments) -> Result<()> {
+    match arguments.command {
+        Command::Run(arguments) => run_agent(arguments, true).await,
+        Command::Agent(arguments) => run_agent(arguments, false).await,
+        Command::Gateway(arguments) => {
+            telemetry::start();
+            Ok(portmeter_gateway::cli::run(arguments, shutdown_on_signal()?).await?)
+        }
+        Command::CheckConfig(settings) => {
+            settings.load()?;
+            println!("the configuration is good");
+            Ok(())
+        }
+        Command::Uninstall(settings) => uninstall::run(&settings.load()?).await,
+        Command::Key(arguments) => keys::run(arguments).await,
+    }
+}
+
+async fn run_agent(arguments: RunArguments, with_gateway: bool) -> Result<()> {
+    let config = arguments.settings.load()?;
+    telemetry::start();
+    let options = app::Options {
+        config,
+        with_gateway,
+        detach_on_exit: arguments.detach_on_exit,
+        api_key: std::env::var(api_key::VARIABLE).ok(),
+    };
+    app::run(options, shutdown_on_signal()?, |greeting| print!("{greeting}")).await
+}
+
+/// Cancelled by SIGTERM or SIGINT; a second one ends the process at once.
+fn shutdown_on_signal() -> Result<CancellationToken> {
+    let shutdown = CancellationToken::new();
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let token = shutdown.clone();
+    tokio::spawn(async move {
+        let mut next = async || tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} };
+        next().await;
+        token.cancel();
+        next().await;
+        // What a kill leaves is sound, so somebody who insists is obeyed.
+        std::process::exit(130);
+    });
+    Ok(shutdown)
+}
+
+/// An error with its causes, on one line.
+pub fn sentence(error: &anyhow::Error) -> String {
+    let mut text = error.to_string();
+    for cause in error.chain().skip(1) {
+        let cause = cause.to_string();
+        if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text.replace('\n', " ")
+}

@@ -1,0 +1,59 @@
+//! `portmeter uninstall`: everything out of the kernel, nothing out of the ledger.
+
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+
+use crate::config::Config;
+use crate::counters::CounterReader;
+use crate::instance::{Locks, Undo};
+use crate::kernel::{self, Leftover};
+use crate::network::rtnetlink::NetworkWatcher;
+use crate::network::sockets::SocketProbe;
+use crate::rights;
+use crate::store::OpenStore;
+
+/// Detaches, books what was counted, unpins.
+pub(super) async fn run(config: &Config) -> Result<()> {
+    rights::check()?;
+    // Both locks are held meanwhile; what they had to make is taken back in the end.
+    let mut undo = Undo::default();
+    let _locks = Locks::take(&config.agent.data_dir, &config.agent.instance, &mut undo)?;
+    let network = NetworkWatcher::open()?
+        .reader()
+        .read()
+        .await
+        .context("the network's interfaces cannot be read")?;
+    let interfaces: Vec<String> = network.interfaces.into_iter().map(|interface| interface.name).collect();
+
+    let mut leftover = kernel::uninstall(&config.agent.instance, &interfaces)?;
+    let has_ledger = config.agent.data_dir.join("ledger.db").exists();
+    let counters = leftover.counters.take();
+    match counters {
+        Some(counters) if has_ledger => book(config, &leftover, Arc::new(counters)).await?,
+        Some(_) => println!(
+            "there is no ledger in {}; what was counted since the last booking is dropped",
+            config.agent.data_dir.display()
+        ),
+        None => {}
+    }
+    leftover.remove();
+    println!(
+        "instance {} is out of the kernel; its data stays in {}",
+        config.agent.instance,
+        config.agent.data_dir.display()
+    );
+    Ok(())
+}
+
+/// Books what the counters hold beyond the last checkpoint.
+async fn book(config: &Config, leftover: &Leftover, counters: Arc<dyn CounterReader>) -> Result<()> {
+    let store = OpenStore::open(&config.agent.data_dir)?;
+    let ports = config.capture.ports.iter().collect();
+    let store = store.start(counters, &leftover.origin()?, ports, Box::new(SocketProbe));
+    let store = store.context("the last bytes cannot be booked; the pinned counters stay")?;
+    store
+        .close()
+        .await
+        .context("the last bytes cannot be booked; the pinned counters stay")
+}

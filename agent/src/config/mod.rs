@@ -1,0 +1,256 @@
+//! The configuration: what can be set, where it comes from, what is refused.
+//!
+//! Flags win over environment over file over defaults. Everything is read and checked here, once, before anything
+//! else happens; the rest of the agent takes plain values. Paths, binaries, listeners and service names come from
+//! here only, never over an API.
+
+mod ports;
+mod sources;
+mod text;
+mod validate;
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+pub use ports::{InvalidPortSet, PortSet};
+pub use sources::{ConfigError, Flags, load};
+
+/// Where the configuration file is looked for when no `--config` is given; it need not exist there.
+pub const DEFAULT_FILE: &str = "/etc/portmeter/portmeter.toml";
+
+/// Everything that can be configured.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// The process: where it keeps its data and what it is called.
+    pub agent: AgentConfig,
+    /// What is counted, and where.
+    pub capture: CaptureConfig,
+    /// The REST gateway.
+    pub http: HttpConfig,
+    /// The gRPC server.
+    pub grpc: GrpcConfig,
+    /// The Prometheus endpoint.
+    pub metrics: MetricsConfig,
+    /// The history.
+    pub ledger: LedgerConfig,
+    /// The Xray core.
+    pub xray: XrayConfig,
+}
+
+/// `[agent]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AgentConfig {
+    /// Folder of the ledger, the API key and the Xray configuration.
+    pub data_dir: PathBuf,
+    /// Names this agent among others on the machine, `[a-z0-9-]{1,32}`; its pins and its socket lie in folders of
+    /// this name.
+    #[serde(deserialize_with = "text::string")]
+    pub instance: String,
+}
+
+impl Default for AgentConfig {
+    fn default() -> Self {
+        Self {
+            data_dir: PathBuf::from("/var/lib/portmeter"),
+            instance: "default".to_owned(),
+        }
+    }
+}
+
+/// `[capture]`
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CaptureConfig {
+    /// Interfaces to count on.
+    pub interfaces: Interfaces,
+    /// Ports to count and to give to keys.
+    pub ports: PortSet,
+    /// How programs are attached.
+    #[serde(deserialize_with = "text::choice")]
+    pub hook: HookChoice,
+}
+
+/// Interfaces to count on.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Interfaces {
+    /// Every interface of the namespace that owns an IP address, followed while running.
+    #[default]
+    Auto,
+    /// These, by name.
+    Named(Vec<String>),
+}
+
+/// How programs are attached to an interface.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum HookChoice {
+    /// TCX where the kernel has it (6.6 and later), clsact elsewhere.
+    #[default]
+    Auto,
+    /// TCX links.
+    Tcx,
+    /// Filters on the clsact qdisc.
+    Clsact,
+    /// XDP in driver mode for rx.
+    Xdp,
+}
+
+/// `[http]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct HttpConfig {
+    /// Address of the REST gateway.
+    pub listen: SocketAddr,
+    /// File that holds the API key; without it and without `PORTMETER_API_KEY` a key is made at the first start.
+    pub api_key_file: Option<PathBuf>,
+    /// Whether the panel routes need the API key.
+    #[serde(deserialize_with = "text::choice")]
+    pub panel_auth: PanelAuth,
+    /// Allows `panel_auth = "open"` on an address other than loopback.
+    #[serde(deserialize_with = "text::parsed")]
+    pub allow_open_panel_on_network: bool,
+}
+
+impl Default for HttpConfig {
+    fn default() -> Self {
+        Self {
+            listen: loopback(8000),
+            api_key_file: None,
+            panel_auth: PanelAuth::Key,
+            allow_open_panel_on_network: false,
+        }
+    }
+}
+
+/// Whether the panel routes need the API key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PanelAuth {
+    /// They do.
+    Key,
+    /// They answer anybody who reaches them.
+    Open,
+}
+
+/// `[grpc]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct GrpcConfig {
+    /// TCP address of the gRPC server; it listens on its unix socket as well.
+    pub listen: SocketAddr,
+}
+
+impl Default for GrpcConfig {
+    fn default() -> Self {
+        Self {
+            listen: loopback(50051),
+        }
+    }
+}
+
+/// `[metrics]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct MetricsConfig {
+    /// Address of the Prometheus endpoint.
+    pub listen: SocketAddr,
+    /// Allows an address other than loopback although the endpoint needs no key.
+    #[serde(deserialize_with = "text::parsed")]
+    pub allow_on_network: bool,
+}
+
+impl Default for MetricsConfig {
+    fn default() -> Self {
+        Self {
+            listen: loopback(9435),
+            allow_on_network: false,
+        }
+    }
+}
+
+/// `[ledger]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LedgerConfig {
+    /// How often what was counted is committed, in seconds, 1 to 60. A power cut can lose this much, nothing else
+    /// loses anything.
+    #[serde(deserialize_with = "text::parsed")]
+    pub commit_interval_seconds: u64,
+    /// The zone of days and months.
+    #[serde(deserialize_with = "text::parsed")]
+    pub time_zone: chrono_tz::Tz,
+}
+
+impl Default for LedgerConfig {
+    fn default() -> Self {
+        Self {
+            commit_interval_seconds: 5,
+            time_zone: chrono_tz::Tz::UTC,
+        }
+    }
+}
+
+/// `[xray]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct XrayConfig {
+    /// Who runs the core; unset: supervised when its binary is found, otherwise none.
+    pub mode: Option<XrayMode>,
+    /// The core's binary, a path or a name looked up in PATH.
+    pub binary: PathBuf,
+    /// The core's configuration file; unset: `<data-dir>/xray/config.json`.
+    pub config: Option<PathBuf>,
+    /// The public name or address in links; unset: the source address of the default route.
+    pub server_host: Option<String>,
+    /// The TLS 1.3 server that REALITY borrows its handshake from, `host:port`.
+    pub dest: String,
+    /// Server names that REALITY accepts.
+    #[serde(deserialize_with = "text::list")]
+    pub server_names: Vec<String>,
+    /// The VLESS flow, in link and inbound alike: `xtls-rprx-vision` or empty.
+    pub flow: String,
+    /// How far a client's clock may be off, in seconds; 0 switches the check off.
+    #[serde(deserialize_with = "text::parsed")]
+    pub max_time_diff_seconds: u64,
+    /// Address of the core's own API.
+    pub api_listen: SocketAddr,
+    /// The systemd unit of the core in mode `systemd`.
+    pub service: String,
+}
+
+impl Default for XrayConfig {
+    fn default() -> Self {
+        Self {
+            mode: None,
+            binary: PathBuf::from("xray"),
+            config: None,
+            server_host: None,
+            dest: "www.microsoft.com:443".to_owned(),
+            server_names: vec!["www.microsoft.com".to_owned()],
+            flow: "xtls-rprx-vision".to_owned(),
+            max_time_diff_seconds: 600,
+            api_listen: loopback(9436),
+            service: "xray.service".to_owned(),
+        }
+    }
+}
+
+/// Who runs the Xray core.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum XrayMode {
+    /// The agent starts or adopts it.
+    Supervised,
+    /// systemd does.
+    Systemd,
+    /// Nobody: files only.
+    None,
+}
+
+const fn loopback(port: u16) -> SocketAddr {
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)
+}

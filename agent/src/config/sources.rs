@@ -1,0 +1,304 @@
+//! Where the configuration comes from: defaults, a TOML file, the environment, flags.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use figment::error::Kind;
+use figment::providers::{Format, Serialized, Toml};
+use figment::value::Value;
+use figment::{Figment, Profile};
+
+use super::{Config, DEFAULT_FILE, Interfaces};
+
+const ENVIRONMENT_PREFIX: &str = "PORTMETER_";
+
+/// Why the configuration cannot be used; each text is one sentence that names the setting.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The named file cannot be read.
+    #[error("the configuration file {} cannot be read: {source}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A value is unknown, of the wrong type or unusable.
+    #[error("the configuration is wrong: {0}")]
+    Value(String),
+}
+
+/// What the command line sets; `None` and empty leave the setting alone.
+#[derive(Debug, Clone, Default)]
+pub struct Flags {
+    /// `--config`
+    pub config: Option<PathBuf>,
+    /// `--data-dir`
+    pub data_dir: Option<PathBuf>,
+    /// `--instance`
+    pub instance: Option<String>,
+    /// `--interface`, once for each
+    pub interfaces: Vec<String>,
+    /// `--http`
+    pub http_listen: Option<SocketAddr>,
+    /// `--grpc`
+    pub grpc_listen: Option<SocketAddr>,
+    /// `--metrics`
+    pub metrics_listen: Option<SocketAddr>,
+}
+
+/// Reads and checks the configuration. `environment` is the process's; names that do not look like
+/// `PORTMETER_<SECTION>__<NAME>` are passed over.
+pub fn load(flags: &Flags, environment: impl IntoIterator<Item = (OsString, OsString)>) -> Result<Config, ConfigError> {
+    let path = flags.config.as_deref().unwrap_or(Path::new(DEFAULT_FILE));
+    let mut figment = Figment::new();
+    if let Some(text) = file_text(path, flags.config.is_some())? {
+        check_syntax(path, &text)?;
+        figment = figment.merge(Toml::string(&text));
+    }
+    let environment = environment_settings(environment)?;
+    for (name, value) in &environment {
+        figment = figment.merge(Serialized::from(nested(name, value), Profile::Default));
+    }
+    let origin = |setting: &str| match environment.contains_key(setting) {
+        true => format!(
+            "environment variable {ENVIRONMENT_PREFIX}{}",
+            setting.replace('.', "__").to_uppercase()
+        ),
+        false => path.display().to_string(),
+    };
+    let mut config: Config = figment
+        .extract()
+        .map_err(|error| ConfigError::Value(sentence(&error, origin)))?;
+    apply(flags, &mut config);
+    // The working folder may be another one when the path is used or shown.
+    config.agent.data_dir = std::path::absolute(&config.agent.data_dir)
+        .map_err(|error| ConfigError::Value(format!("`agent.data_dir` cannot be used: {error}")))?;
+    config.validate().map_err(ConfigError::Value)?;
+    Ok(config)
+}
+
+/// The file's text; a file that nobody named need not be there.
+fn file_text(path: &Path, is_named: bool) -> Result<Option<String>, ConfigError> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && !is_named => Ok(None),
+        Err(source) => Err(ConfigError::File {
+            path: path.to_owned(),
+            source,
+        }),
+    }
+}
+
+/// What is no TOML is told with its line.
+fn check_syntax(path: &Path, text: &str) -> Result<(), ConfigError> {
+    let Err(error) = toml::from_str::<toml::Table>(text) else {
+        return Ok(());
+    };
+    let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+    let line = before.matches('\n').count() + 1;
+    let what = error.message().replace('\n', ", ");
+    Err(ConfigError::Value(format!("{}, line {line}: {what}", path.display())))
+}
+
+/// Settings of the environment by dotted name, for example `http.listen`.
+fn environment_settings(
+    environment: impl IntoIterator<Item = (OsString, OsString)>,
+) -> Result<BTreeMap<String, String>, ConfigError> {
+    let mut settings = BTreeMap::new();
+    for (name, value) in environment {
+        let Some(name) = name.to_str() else { continue };
+        let Some((section, field)) = name
+            .strip_prefix(ENVIRONMENT_PREFIX)
+            .and_then(|rest| rest.split_once("__"))
+        else {
+            continue;
+        };
+        let value = value
+            .into_string()
+            .map_err(|_| ConfigError::Value(format!("the environment variable {name} is not valid UTF-8")))?;
+        settings.insert(format!("{section}.{field}").to_lowercase(), value);
+    }
+    Ok(settings)
+}
+
+fn nested(name: &str, value: &str) -> BTreeMap<String, BTreeMap<String, Value>> {
+    let (section, field) = name.split_once('.').expect("made of two parts above");
+    BTreeMap::from([(
+        section.to_owned(),
+        BTreeMap::from([(field.to_owned(), Value::from(value))]),
+    )])
+}
+
+fn apply(flags: &Flags, config: &mut Config) {
+    fn set<T: Clone>(setting: &mut T, flag: Option<&T>) {
+        if let Some(value) = flag {
+            setting.clone_from(value);
+        }
+    }
+    set(&mut config.agent.data_dir, flags.data_dir.as_ref());
+    set(&mut config.agent.instance, flags.instance.as_ref());
+    set(&mut config.http.listen, flags.http_listen.as_ref());
+    set(&mut config.grpc.listen, flags.grpc_listen.as_ref());
+    set(&mut config.metrics.listen, flags.metrics_listen.as_ref());
+    if !flags.interfaces.is_empty() {
+        config.capture.interfaces = match flags.interfaces.as_slice() {
+            [name] if name == "auto" => Interfaces::Auto,
+            names => Interfaces::Named(names.to_vec()),
+        };
+    }
+}
+
+/// One line that names the setting, where it was set and what is wrong with it.
+fn sentence(error: &figment::Error, origin: impl Fn(&str) -> String) -> String {
+    let error = error.clone().into_iter().next().unwrap_or_else(|| error.clone());
+    let setting = error.path.join(".");
+    let what = match &error.kind {
+        Kind::UnknownField(_, known) => format!("there is no such setting; there are {}", known.join(", ")),
+        Kind::UnknownVariant(value, known) => {
+            let known: Vec<String> = known.iter().map(|one| format!("\"{one}\"")).collect();
+            format!("\"{value}\" is none of {}", known.join(", "))
+        }
+        kind => kind.to_string().replace('\n', " "),
+    };
+    format!("`{setting}` ({}): {what}", origin(&setting))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{HookChoice, PanelAuth};
+
+    fn from_environment(settings: &[(&str, &str)]) -> Result<Config, ConfigError> {
+        load(
+            &Flags::default(),
+            settings.iter().map(|(name, value)| (name.into(), value.into())),
+        )
+    }
+
+    fn from_file(text: &str) -> Result<Config, ConfigError> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("portmeter.toml");
+        std::fs::write(&path, text).unwrap();
+        load(
+            &Flags {
+                config: Some(path),
+                ..Flags::default()
+            },
+            [],
+        )
+    }
+
+    #[test]
+    fn runs_without_any_configuration() {
+        let config = from_environment(&[]).unwrap();
+        assert_eq!(config.http.listen.to_string(), "127.0.0.1:8000");
+        assert_eq!(config.grpc.listen.to_string(), "127.0.0.1:50051");
+        assert_eq!(config.metrics.listen.to_string(), "127.0.0.1:9435");
+        assert_eq!(config.xray.api_listen.to_string(), "127.0.0.1:9436");
+        assert_eq!(config.capture.ports.to_string(), "10001-10100");
+        assert_eq!(config.agent.instance, "default");
+    }
+
+    #[test]
+    fn reads_every_name_from_the_environment() {
+        let config = from_environment(&[
+            ("PORTMETER_AGENT__DATA_DIR", "/d"),
+            ("PORTMETER_AGENT__INSTANCE", "7"),
+            ("PORTMETER_CAPTURE__INTERFACES", "eth0, eth1"),
+            ("PORTMETER_CAPTURE__PORTS", "20000"),
+            ("PORTMETER_CAPTURE__HOOK", "clsact"),
+            ("PORTMETER_HTTP__LISTEN", "127.0.0.1:1"),
+            ("PORTMETER_HTTP__PANEL_AUTH", "open"),
+            ("PORTMETER_GRPC__LISTEN", "127.0.0.1:2"),
+            ("PORTMETER_METRICS__LISTEN", "127.0.0.1:3"),
+            ("PORTMETER_LEDGER__COMMIT_INTERVAL_SECONDS", "9"),
+            ("PORTMETER_LEDGER__TIME_ZONE", "Europe/Berlin"),
+            ("PORTMETER_XRAY__MODE", "none"),
+            ("PORTMETER_XRAY__BINARY", "/opt/xray"),
+            ("PORTMETER_XRAY__CONFIG", "/opt/config.json"),
+            ("PORTMETER_XRAY__SERVER_HOST", "vpn.example.org"),
+            ("PORTMETER_XRAY__DEST", "example.org:443"),
+            ("PORTMETER_XRAY__SERVER_NAMES", "a.example.org,b.example.org"),
+            ("PORTMETER_XRAY__FLOW", ""),
+            ("PORTMETER_XRAY__MAX_TIME_DIFF_SECONDS", "120"),
+            ("PORTMETER_XRAY__API_LISTEN", "127.0.0.1:4"),
+            ("PORTMETER_XRAY__SERVICE", "xray-two.service"),
+            ("PORTMETER_API_KEY", "not a setting of this kind"),
+        ])
+        .unwrap();
+        assert_eq!(config.agent.instance, "7");
+        assert_eq!(
+            config.capture.interfaces,
+            Interfaces::Named(vec!["eth0".into(), "eth1".into()])
+        );
+        assert_eq!(config.capture.hook, HookChoice::Clsact);
+        assert_eq!(config.http.panel_auth, PanelAuth::Open);
+        assert_eq!(config.ledger.commit_interval_seconds, 9);
+        assert_eq!(config.xray.server_names, ["a.example.org", "b.example.org"]);
+    }
+
+    #[test]
+    fn environment_wins_over_file_and_flags_over_both() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("portmeter.toml");
+        std::fs::write(
+            &path,
+            "[agent]\ninstance = \"file\"\n[capture]\nports = 20000\ninterfaces = [\"a\", \"b\"]\n",
+        )
+        .unwrap();
+        let flags = Flags {
+            config: Some(path),
+            instance: Some("flag".into()),
+            ..Flags::default()
+        };
+        let config = load(&flags, [("PORTMETER_CAPTURE__PORTS".into(), "30000".into())]).unwrap();
+        assert_eq!(config.agent.instance, "flag");
+        assert_eq!(config.capture.ports.to_string(), "30000");
+        assert_eq!(
+            config.capture.interfaces,
+            Interfaces::Named(vec!["a".into(), "b".into()])
+        );
+    }
+
+    #[test]
+    fn names_the_setting_that_is_wrong_and_where_it_was_set() {
+        for (text, part) in [
+            ("[agent]\nname = \"x\"\n", "`agent.name`"),
+            ("[agents]\nname = \"x\"\n", "`agents`"),
+            ("[capture]\nports = \"10100-10001\"\n", "`capture.ports`"),
+            (
+                "[capture]\nhook = \"magic\"\n",
+                "\"magic\" is none of \"auto\", \"tcx\", \"clsact\", \"xdp\"",
+            ),
+            ("[capture]\nhook = 7\n", "\"7\" is none of"),
+            ("[http]\nlisten = \"nowhere\"\n", "`http.listen`"),
+            ("[ledger]\ntime_zone = \"Mars/Olympus\"\n", "`ledger.time_zone`"),
+            (
+                "[ledger]\ncommit_interval_seconds = -1\n",
+                "`ledger.commit_interval_seconds`",
+            ),
+            ("[agent]\n\n[capture\n", "portmeter.toml, line 3: "),
+        ] {
+            let message = from_file(text).unwrap_err().to_string();
+            assert!(message.contains(part), "{message:?} does not name {part}");
+            assert!(message.contains("portmeter.toml"), "{message:?} does not name the file");
+            assert!(!message.contains('\n'), "{message:?} is more than a line");
+        }
+        let message = from_environment(&[("PORTMETER_CAPTURE__PORTS", "x")])
+            .unwrap_err()
+            .to_string();
+        assert!(
+            message.contains("environment variable PORTMETER_CAPTURE__PORTS"),
+            "{message:?}"
+        );
+    }
+
+    #[test]
+    fn a_relative_data_folder_is_made_absolute() {
+        let config = from_environment(&[("PORTMETER_AGENT__DATA_DIR", "data")]).unwrap();
+        assert_eq!(config.agent.data_dir, std::env::current_dir().unwrap().join("data"));
+    }
+}

@@ -1,0 +1,146 @@
+//! What the values must be, beyond their types.
+
+use std::net::SocketAddr;
+
+use super::{Config, HookChoice, Interfaces, PanelAuth};
+
+impl Config {
+    /// One sentence about the first thing that is wrong, naming the setting and the way out.
+    pub(super) fn validate(&self) -> Result<(), String> {
+        instance(&self.agent.instance)?;
+        interface_names(&self.capture.interfaces)?;
+        if self.capture.hook == HookChoice::Xdp {
+            return Err("`capture.hook`: \"xdp\" is not built yet; use \"auto\", \"tcx\" or \"clsact\"".to_owned());
+        }
+        if !(1..=60).contains(&self.ledger.commit_interval_seconds) {
+            return Err(format!(
+                "`ledger.commit_interval_seconds` is {}; it must be between 1 and 60",
+                self.ledger.commit_interval_seconds
+            ));
+        }
+        if !["", "xtls-rprx-vision"].contains(&self.xray.flow.as_str()) {
+            return Err(format!(
+                "`xray.flow` is \"{}\"; use \"xtls-rprx-vision\" or \"\"",
+                self.xray.flow
+            ));
+        }
+        if self.xray.server_names.is_empty() {
+            return Err("`xray.server_names` is empty; REALITY needs at least one".to_owned());
+        }
+        self.own_ports()?;
+        self.exposure()
+    }
+
+    /// A tracked port must not be one that the product itself listens on: its traffic would be booked to a key.
+    fn own_ports(&self) -> Result<(), String> {
+        let own = [
+            ("http.listen", self.http.listen),
+            ("grpc.listen", self.grpc.listen),
+            ("metrics.listen", self.metrics.listen),
+            ("xray.api_listen", self.xray.api_listen),
+        ];
+        for (position, (name, address)) in own.iter().enumerate() {
+            if self.capture.ports.contains(address.port()) {
+                return Err(format!(
+                    "`{name}` uses port {}, which `capture.ports` ({}) tracks; move one of them",
+                    address.port(),
+                    self.capture.ports
+                ));
+            }
+            if let Some((other, _)) = own[..position].iter().find(|(_, other)| collide(*other, *address)) {
+                return Err(format!(
+                    "`{name}` and `{other}` are both {address}; give them different ports"
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// What answers without a key stays on loopback unless a second setting says otherwise.
+    fn exposure(&self) -> Result<(), String> {
+        let open_panel = self.http.panel_auth == PanelAuth::Open;
+        if open_panel && !self.http.listen.ip().is_loopback() && !self.http.allow_open_panel_on_network {
+            return Err(format!(
+                "`http.panel_auth` is \"open\" and `http.listen` is {}: anybody who reaches it could delete keys; \
+                 set `http.allow_open_panel_on_network = true` if that is wanted",
+                self.http.listen
+            ));
+        }
+        if !self.metrics.listen.ip().is_loopback() && !self.metrics.allow_on_network {
+            return Err(format!(
+                "`metrics.listen` is {} and needs no key; set `metrics.allow_on_network = true` if that is wanted",
+                self.metrics.listen
+            ));
+        }
+        Ok(())
+    }
+}
+
+fn instance(name: &str) -> Result<(), String> {
+    let usable = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    if (1..=32).contains(&name.len()) && name.bytes().all(usable) {
+        return Ok(());
+    }
+    Err(format!(
+        "`agent.instance` is \"{}\"; use 1 to 32 of a-z, 0-9 and -",
+        name.escape_default()
+    ))
+}
+
+/// The kernel's rule for interface names: at most 15 bytes, no slash, no white space (`dev_valid_name`).
+fn interface_names(interfaces: &Interfaces) -> Result<(), String> {
+    let Interfaces::Named(names) = interfaces else {
+        return Ok(());
+    };
+    let usable = |name: &str| {
+        name.len() <= 15
+            && name != "."
+            && name != ".."
+            && !name.contains(['/', ':'])
+            && !name.contains(char::is_whitespace)
+    };
+    match names.iter().find(|name| !usable(name)) {
+        Some(name) => Err(format!(
+            "`capture.interfaces`: \"{}\" cannot be an interface's name",
+            name.escape_default()
+        )),
+        None => Ok(()),
+    }
+}
+
+/// Whether two listeners would take each other's port.
+fn collide(one: SocketAddr, other: SocketAddr) -> bool {
+    let any = one.ip().is_unspecified() || other.ip().is_unspecified();
+    one.port() == other.port() && one.port() != 0 && (any || one.ip() == other.ip())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(change: impl FnOnce(&mut Config)) -> String {
+        let mut config = Config::default();
+        change(&mut config);
+        config.validate().unwrap_err()
+    }
+
+    #[test]
+    fn defaults_are_valid() {
+        Config::default().validate().unwrap();
+    }
+
+    #[test]
+    fn refuses_what_would_hurt() {
+        assert!(refused(|config| config.agent.instance = "Über".into()).contains("agent.instance"));
+        assert!(refused(|config| config.agent.instance = "../x".into()).contains("agent.instance"));
+        assert!(refused(|config| config.capture.ports = "8000".parse().unwrap()).contains("http.listen"));
+        assert!(refused(|config| config.grpc.listen = config.http.listen).contains("grpc.listen"));
+        assert!(refused(|config| config.metrics.listen = "0.0.0.0:9435".parse().unwrap()).contains("allow_on_network"));
+        assert!(refused(|config| config.ledger.commit_interval_seconds = 61).contains("between 1 and 60"));
+        let open = |config: &mut Config| {
+            config.http.listen = "0.0.0.0:8000".parse().unwrap();
+            config.http.panel_auth = PanelAuth::Open;
+        };
+        assert!(refused(open).contains("allow_open_panel_on_network"));
+    }
+}

@@ -1,0 +1,103 @@
+//! `portmeter.v1.SystemService`.
+
+use std::sync::{Arc, Mutex};
+
+use portmeter_proto::v1::system_service_server::SystemService as Rpc;
+use portmeter_proto::v1::{
+    AttachedInterface, GetStateRequest, GetStateResponse, GetVersionRequest, GetVersionResponse, Hook, Unattributed,
+};
+use tonic::{Request, Response, Status};
+
+use super::convert;
+use crate::counters::CounterReader;
+use crate::kernel::{self, Attached, Kernel};
+use crate::services::ServiceError;
+use crate::state::AgentState;
+use crate::store::Store;
+use portmeter_proto::reason::Reason;
+
+/// Where the answers come from.
+pub struct SystemSource {
+    /// The agent's health.
+    pub state: Arc<AgentState>,
+    /// The kernel side.
+    pub kernel: Arc<Mutex<Kernel>>,
+    /// The counters.
+    pub reader: Arc<dyn CounterReader>,
+    /// The store.
+    pub store: Arc<Store>,
+}
+
+/// The adapter around the agent's state.
+pub struct SystemAdapter {
+    source: Arc<SystemSource>,
+}
+
+impl SystemAdapter {
+    pub(super) fn new(source: Arc<SystemSource>) -> Self {
+        Self { source }
+    }
+}
+
+#[tonic::async_trait]
+impl Rpc for SystemAdapter {
+    async fn get_version(&self, _: Request<GetVersionRequest>) -> Result<Response<GetVersionResponse>, Status> {
+        Ok(Response::new(GetVersionResponse {
+            version: crate::VERSION.to_owned(),
+            kernel_source_digest: kernel::source_digest(),
+        }))
+    }
+
+    async fn get_state(&self, _: Request<GetStateRequest>) -> Result<Response<GetStateResponse>, Status> {
+        let source = &self.source;
+        let problems = source.state.problems();
+        Ok(Response::new(GetStateResponse {
+            is_ready: problems.is_empty(),
+            problems,
+            instance: source.state.instance.clone(),
+            map_life: source.reader.map_life().0.to_string(),
+            interfaces: source.state.attached().iter().map(attached).collect(),
+            unattributed: unattributed(source).await?,
+            started_at: Some(convert::timestamp(source.state.started_at)),
+            last_booked_at: Some(convert::timestamp(source.store.snapshot().booked_at)),
+        }))
+    }
+}
+
+/// Attaching holds the kernel's lock for a few milliseconds, so this waits on a blocking thread.
+async fn unattributed(source: &SystemSource) -> Result<Vec<Unattributed>, Status> {
+    let kernel = Arc::clone(&source.kernel);
+    let read = tokio::task::spawn_blocking(move || {
+        kernel
+            .lock()
+            .expect("nothing panics while it holds this lock")
+            .unattributed()
+    });
+    let rows = read
+        .await
+        .map_err(|error| failed(&error))?
+        .map_err(|error| failed(&error))?;
+    let message = |row: kernel::Unattributed| Unattributed {
+        reason: row.reason.to_owned(),
+        packets: row.packets,
+        bytes: row.bytes,
+    };
+    Ok(rows.into_iter().map(message).collect())
+}
+
+fn failed(error: &dyn std::error::Error) -> Status {
+    tracing::error!(%error, "the kernel maps could not be read");
+    ServiceError::new(Reason::Internal, "The kernel maps could not be read").into()
+}
+
+fn attached(attached: &Attached) -> AttachedInterface {
+    let hook = match attached.hook {
+        kernel::Hook::Tcx => Hook::Tcx,
+        kernel::Hook::Clsact => Hook::Clsact,
+    };
+    AttachedInterface {
+        name: attached.target.name.clone(),
+        index: attached.target.index,
+        hook: hook.into(),
+    }
+}

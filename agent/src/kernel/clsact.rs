@@ -1,0 +1,125 @@
+//! Filters on the clsact qdisc, for kernels without TCX.
+//!
+//! A filter belongs to the qdisc, so it outlives the agent without a pin; it is found again by its handle, which is
+//! made from the instance's name. The qdisc itself is left in place: other people's filters may hang on it.
+
+use aya::programs::TcAttachType;
+use aya::programs::tc::{NlOptions, SchedClassifier, SchedClassifierLink, TcAttachOptions, TcHandle, qdisc_add_clsact};
+
+use super::pins::Direction;
+use super::{KernelError, Pins};
+use crate::network::plan::Target;
+
+/// How many priorities are tried: one that a filter of another kind has cannot be shared.
+const PRIORITIES_TRIED: u16 = 16;
+
+/// What tells this instance's filters from all others.
+pub(super) struct Identity {
+    handle: TcHandle,
+}
+
+impl Identity {
+    /// The instance whose pins these are. FNV-1a: stable across builds, and two instances on one interface are rare.
+    pub(super) fn of(pins: &Pins) -> Self {
+        let name = pins.folder().file_name().unwrap_or_default();
+        let hash = name.as_encoded_bytes().iter().fold(0x811c_9dc5_u32, |hash, byte| {
+            (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193)
+        });
+        Self {
+            handle: TcHandle::from(hash.max(1)),
+        }
+    }
+}
+
+/// First at ingress, last at egress, as far as other filters leave room.
+fn priorities(direction: Direction) -> impl Iterator<Item = u16> {
+    (0..PRIORITIES_TRIED).map(move |step| match direction {
+        Direction::Rx => 1 + step,
+        Direction::Tx => u16::MAX - step,
+    })
+}
+
+const fn attach_type(direction: Direction) -> TcAttachType {
+    match direction {
+        Direction::Rx => TcAttachType::Ingress,
+        Direction::Tx => TcAttachType::Egress,
+    }
+}
+
+/// Makes `program` run on the interface: in place of this instance's filter where there is one.
+pub(super) fn attach(
+    program: &mut SchedClassifier,
+    identity: &Identity,
+    target: &Target,
+    direction: Direction,
+) -> Result<(), KernelError> {
+    // It fails where the qdisc is there already; if it is not, attaching says so.
+    let _ = qdisc_add_clsact(&target.name);
+    if priorities(direction).any(|priority| replace(program, identity, target, direction, priority)) {
+        return Ok(());
+    }
+    let mut refusal = String::new();
+    for priority in priorities(direction) {
+        let options = NlOptions {
+            priority,
+            handle: identity.handle,
+            classid: None,
+        };
+        match program.attach_with_options(&target.name, attach_type(direction), TcAttachOptions::Netlink(options)) {
+            Ok(id) => {
+                keep(program.take_link(id));
+                return Ok(());
+            }
+            Err(error) => refusal = error.to_string(),
+        }
+    }
+    Err(KernelError::Attach {
+        interface: target.name.clone(),
+        detail: refusal,
+    })
+}
+
+fn replace(
+    program: &mut SchedClassifier,
+    identity: &Identity,
+    target: &Target,
+    direction: Direction,
+    priority: u16,
+) -> bool {
+    let Ok(link) = link(identity, &target.name, direction, priority) else {
+        return false;
+    };
+    match program.attach_to_link(link) {
+        Ok(id) => {
+            keep(program.take_link(id));
+            true
+        }
+        Err(_) => false,
+    }
+}
+
+/// Removes this instance's filter from the interface, if it has one.
+pub(super) fn detach(identity: &Identity, interface: &str, direction: Direction) {
+    for priority in priorities(direction) {
+        if let Ok(link) = link(identity, interface, direction, priority) {
+            // Dropping a link deletes its filter; deleting one that is not there changes nothing.
+            drop(link);
+        }
+    }
+}
+
+fn link(
+    identity: &Identity,
+    interface: &str,
+    direction: Direction,
+    priority: u16,
+) -> std::io::Result<SchedClassifierLink> {
+    SchedClassifierLink::attached(interface, attach_type(direction), priority, identity.handle, None)
+}
+
+/// Lets the filter stay: aya would delete it with the link.
+fn keep<E>(link: Result<SchedClassifierLink, E>) {
+    if let Ok(link) = link {
+        std::mem::forget(link);
+    }
+}

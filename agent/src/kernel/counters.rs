@@ -1,0 +1,127 @@
+//! The counters, mapped into this process: reading them costs a few loads and no system call.
+
+use std::collections::BTreeMap;
+use std::os::fd::{AsFd, AsRawFd};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use aya::Ebpf;
+use aya::maps::{Array, Map, MapData};
+use memmap2::{MmapOptions, MmapRaw};
+use portmeter_ebpf::layout::{MapLife, PORT_COUNTERS, PORT_SLOTS, PortCounters};
+use uuid::Uuid;
+
+use super::{KernelError, Pins, life, maps, slots};
+use crate::counters::{Counter, CounterReader, MapLifeId};
+
+/// Read access to every tracked port's counter.
+pub struct KernelCounters {
+    life: MapLifeId,
+    memory: MmapRaw,
+    slot_capacity: usize,
+    cpu_count: usize,
+    ports: Vec<u16>,
+    slots: BTreeMap<u16, u32>,
+}
+
+impl KernelCounters {
+    /// Maps the counters of a loaded object.
+    pub(super) fn map(ebpf: &mut Ebpf, life: &MapLife, slots: BTreeMap<u16, u32>) -> Result<Self, KernelError> {
+        match maps::find_mut(ebpf, PORT_COUNTERS)? {
+            Map::Array(data) => Self::from_data(data, life, slots),
+            _ => Err(KernelError::Map {
+                name: PORT_COUNTERS,
+                detail: "it is no array".to_owned(),
+            }),
+        }
+    }
+
+    /// Maps the pinned counters of an instance without loading anything.
+    pub fn from_pins(pins: &Pins) -> Result<Self, KernelError> {
+        let life = life::read(pins)?;
+        let pinned = |name: &'static str| {
+            let data = MapData::from_pin(pins.map(name)).map_err(|error| KernelError::map(name, &error))?;
+            Map::from_map_data(data).map_err(|error| KernelError::map(name, &error))
+        };
+        let port_slots: Array<_, i32> = pinned(PORT_SLOTS)?
+            .try_into()
+            .map_err(|error| KernelError::map(PORT_SLOTS, &error))?;
+        let slots = slots::tracked_slots(&slots::read(&port_slots)?);
+        match pinned(PORT_COUNTERS)? {
+            Map::Array(data) => Self::from_data(&data, &life, slots),
+            _ => Err(KernelError::Map {
+                name: PORT_COUNTERS,
+                detail: "it is no array".to_owned(),
+            }),
+        }
+    }
+
+    fn from_data(data: &MapData, life: &MapLife, slots: BTreeMap<u16, u32>) -> Result<Self, KernelError> {
+        let (slot_capacity, cpu_count) = (life.slot_capacity as usize, life.cpu_count as usize);
+        let info = data.info().map_err(|error| KernelError::map(PORT_COUNTERS, &error))?;
+        if (info.max_entries() as usize) < slot_capacity * cpu_count
+            || info.value_size() as usize != size_of::<PortCounters>()
+            || slots.values().any(|slot| *slot >= life.slot_capacity)
+        {
+            return Err(KernelError::Map {
+                name: PORT_COUNTERS,
+                detail: "its size contradicts map_life".to_owned(),
+            });
+        }
+        let memory = MmapOptions::new()
+            .len(slot_capacity * cpu_count * size_of::<PortCounters>())
+            .map_raw_read_only(data.fd().as_fd().as_raw_fd())
+            .map_err(|source| KernelError::Environment {
+                what: "the memory of port_counters",
+                source,
+            })?;
+        let ports = slots.keys().copied().collect();
+        let life = MapLifeId(Uuid::from_bytes(life.id));
+        Ok(Self {
+            life,
+            memory,
+            slot_capacity,
+            cpu_count,
+            ports,
+            slots,
+        })
+    }
+
+    /// One CPU's line of a slot.
+    fn line(&self, cpu: usize, slot: usize) -> Counter {
+        let index = cpu * self.slot_capacity + slot;
+        // SAFETY: `from_data` checked that the map has `slot_capacity × cpu_count` lines and mapped all of them, and
+        // that every slot is below `slot_capacity`; the mapping lives as long as `self` and is page-aligned.
+        let line = unsafe { self.memory.as_ptr().cast::<PortCounters>().add(index) };
+        let load = |field: *const u64| {
+            // SAFETY: `field` points into the line above, is aligned and valid for reads; the kernel writes it with
+            // aligned 64-bit stores, which an atomic load never sees half of. Nothing here writes.
+            unsafe { AtomicU64::from_ptr(field.cast_mut()) }.load(Ordering::Relaxed)
+        };
+        // SAFETY: only addresses are formed, within the line above.
+        unsafe {
+            Counter {
+                rx_bytes: load(&raw const (*line).rx_bytes),
+                rx_packets: load(&raw const (*line).rx_packets),
+                tx_bytes: load(&raw const (*line).tx_bytes),
+                tx_packets: load(&raw const (*line).tx_packets),
+            }
+        }
+    }
+}
+
+impl CounterReader for KernelCounters {
+    fn map_life(&self) -> MapLifeId {
+        self.life
+    }
+
+    fn ports(&self) -> &[u16] {
+        &self.ports
+    }
+
+    fn read(&self, port: u16) -> Counter {
+        let Some(slot) = self.slots.get(&port) else {
+            return Counter::default();
+        };
+        (0..self.cpu_count).fold(Counter::default(), |sum, cpu| sum + self.line(cpu, *slot as usize))
+    }
+}

@@ -1,0 +1,130 @@
+//! Why the kernel side failed: one sentence each, with the way out where there is one.
+
+use std::fmt::Write;
+use std::path::PathBuf;
+
+/// Why the kernel side failed.
+#[derive(Debug, thiserror::Error)]
+pub enum KernelError {
+    /// bpffs is not there and cannot be mounted.
+    #[error("the BPF file system cannot be mounted at /sys/fs/bpf ({0}): mount it with `mount -t bpf bpf /sys/fs/bpf`")]
+    Bpffs(String),
+    /// The folder of pins belongs to somebody else.
+    #[error("{} belongs to user {owner}, not to this one: run as that user, or choose another --instance", path.display())]
+    ForeignPins {
+        /// The folder.
+        path: PathBuf,
+        /// Its owner's user id.
+        owner: u32,
+    },
+    /// The pinned maps are of another network namespace.
+    #[error(
+        "instance {instance} counts in another network namespace: choose another --instance, or run \
+         `portmeter uninstall --instance {instance}` if that namespace is gone"
+    )]
+    OtherNamespace {
+        /// The instance.
+        instance: String,
+    },
+    /// The pinned maps have a layout that this build does not read.
+    #[error(
+        "the pinned maps of instance {instance} have layout {found}, this version reads {known}: run the version that \
+         made them, or `portmeter uninstall --instance {instance}` and start again"
+    )]
+    OtherLayout {
+        /// The instance.
+        instance: String,
+        /// The layout found.
+        found: u32,
+        /// The layout this build reads.
+        known: u32,
+    },
+    /// More ports than the pinned maps have room for.
+    #[error(
+        "the running maps have room for {capacity} ports and {needed} are needed: run `portmeter uninstall` \
+         (it books what was counted) and start again"
+    )]
+    TooManyPorts {
+        /// Slots in the maps.
+        capacity: u32,
+        /// Slots needed.
+        needed: usize,
+    },
+    /// TCX was asked for and the kernel has none.
+    #[error("capture.hook is \"tcx\", but this kernel is older than 6.6: use \"auto\" or \"clsact\"")]
+    NoTcx,
+    /// The pins hold something else than they should.
+    #[error("the pinned map {name} cannot be used: {detail}")]
+    Map {
+        /// The map.
+        name: &'static str,
+        /// What is wrong.
+        detail: String,
+    },
+    /// The kernel refused the programs or maps.
+    #[error("the kernel refused the BPF programs: {0}")]
+    Load(String),
+    /// A program could not be attached.
+    #[error("{interface} cannot be counted: {detail}")]
+    Attach {
+        /// The interface.
+        interface: String,
+        /// What the kernel said.
+        detail: String,
+    },
+    /// A pin could not be made or removed.
+    #[error("{} cannot be changed: {source}", path.display())]
+    Pin {
+        /// The pin.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A fact about the running kernel could not be read.
+    #[error("{what} cannot be read: {source}")]
+    Environment {
+        /// Which fact.
+        what: &'static str,
+        /// What the system said.
+        source: std::io::Error,
+    },
+}
+
+impl KernelError {
+    pub(super) fn load(error: &dyn std::error::Error) -> Self {
+        Self::Load(chain(error))
+    }
+
+    pub(super) fn map(name: &'static str, error: &dyn std::error::Error) -> Self {
+        Self::Map {
+            name,
+            detail: chain(error),
+        }
+    }
+
+    pub(super) fn attach(interface: &str, error: &dyn std::error::Error) -> Self {
+        Self::Attach {
+            interface: interface.to_owned(),
+            detail: chain(error),
+        }
+    }
+}
+
+/// An error with its causes on one line; aya says the part that matters in the last of them.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = first_line(&error.to_string()).to_owned();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let part = error.to_string();
+        if !text.contains(first_line(&part)) {
+            let _ = write!(text, ": {}", first_line(&part));
+        }
+        cause = error.source();
+    }
+    text
+}
+
+/// The verifier's log follows the first line.
+fn first_line(text: &str) -> &str {
+    text.lines().next().unwrap_or_default()
+}

@@ -1,0 +1,109 @@
+//! Which slot of the counters a port has. A slot belongs to its port for the maps' life.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use aya::Ebpf;
+use aya::maps::Array;
+use portmeter_ebpf::layout::{PORT_SLOTS, PORT_SLOTS_CAPACITY};
+
+use super::{KernelError, maps};
+
+/// Fewest slots: one page of cache lines for each CPU, so that ports can be added without new maps.
+const MIN_CAPACITY: u32 = 1_024;
+
+/// Slots for maps about to be made: twice what is needed now, a power of two.
+pub(super) fn capacity_for(port_count: usize) -> u32 {
+    let wanted = u32::try_from(port_count * 2).unwrap_or(u32::MAX);
+    wanted.clamp(MIN_CAPACITY, PORT_SLOTS_CAPACITY).next_power_of_two()
+}
+
+/// What `port_slots` should hold for each port that has ever had a slot: the slot + 1 of a tracked port, the same
+/// number negated for one that is tracked no longer. `None` when the slots do not suffice.
+pub(super) fn assign(
+    present: &BTreeMap<u16, i32>,
+    tracked: &BTreeSet<u16>,
+    capacity: u32,
+) -> Option<BTreeMap<u16, i32>> {
+    let used: BTreeSet<i32> = present.values().map(|slot| slot.abs()).collect();
+    let mut free = (1..=i32::try_from(capacity).unwrap_or(i32::MAX)).filter(|slot| !used.contains(slot));
+    let mut wanted: BTreeMap<u16, i32> = present.iter().map(|(port, slot)| (*port, -slot.abs())).collect();
+    for port in tracked {
+        let slot = match wanted.get(port) {
+            Some(slot) => slot.abs(),
+            None => free.next()?,
+        };
+        wanted.insert(*port, slot);
+    }
+    Some(wanted)
+}
+
+/// Makes the programs count `tracked` and nothing else; gives each tracked port's slot.
+pub(super) fn track(
+    ebpf: &mut Ebpf,
+    tracked: &BTreeSet<u16>,
+    capacity: u32,
+) -> Result<BTreeMap<u16, u32>, KernelError> {
+    let map = maps::find_mut(ebpf, PORT_SLOTS)?;
+    let mut array: Array<_, i32> = map.try_into().map_err(|error| KernelError::map(PORT_SLOTS, &error))?;
+    let present = read(&array)?;
+    let wanted = assign(&present, tracked, capacity).ok_or(KernelError::TooManyPorts {
+        capacity,
+        needed: tracked.len() + present.len(),
+    })?;
+    for (port, slot) in &wanted {
+        if present.get(port) != Some(slot) {
+            array
+                .set(u32::from(*port), slot, 0)
+                .map_err(|error| KernelError::map(PORT_SLOTS, &error))?;
+        }
+    }
+    Ok(tracked_slots(&wanted))
+}
+
+/// The tracked ports' slots as the pinned map has them.
+pub(super) fn tracked_slots(values: &BTreeMap<u16, i32>) -> BTreeMap<u16, u32> {
+    values
+        .iter()
+        .filter_map(|(port, slot)| Some((*port, u32::try_from(*slot).ok()?.checked_sub(1)?)))
+        .collect()
+}
+
+/// Every port that has a slot.
+pub(super) fn read<T: std::borrow::Borrow<aya::maps::MapData>>(
+    array: &Array<T, i32>,
+) -> Result<BTreeMap<u16, i32>, KernelError> {
+    let mut values = BTreeMap::new();
+    for port in 1..=u16::MAX {
+        let slot = array
+            .get(&u32::from(port), 0)
+            .map_err(|error| KernelError::map(PORT_SLOTS, &error))?;
+        if slot != 0 {
+            values.insert(port, slot);
+        }
+    }
+    Ok(values)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slot_belongs_to_its_port_for_ever() {
+        let first = assign(&BTreeMap::new(), &BTreeSet::from([10, 20]), 3).unwrap();
+        assert_eq!(first, BTreeMap::from([(10, 1), (20, 2)]));
+        let second = assign(&first, &BTreeSet::from([20, 30]), 3).unwrap();
+        assert_eq!(second, BTreeMap::from([(10, -1), (20, 2), (30, 3)]));
+        let third = assign(&second, &BTreeSet::from([10]), 3).unwrap();
+        assert_eq!(third, BTreeMap::from([(10, 1), (20, -2), (30, -3)]));
+        assert_eq!(assign(&third, &BTreeSet::from([40]), 3), None);
+        assert_eq!(tracked_slots(&third), BTreeMap::from([(10, 0)]));
+    }
+
+    #[test]
+    fn capacity_leaves_room() {
+        assert_eq!(capacity_for(100), 1_024);
+        assert_eq!(capacity_for(10_000), 32_768);
+        assert_eq!(capacity_for(65_535), 65_536);
+    }
+}

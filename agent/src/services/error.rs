@@ -1,0 +1,56 @@
+//! What a caller is told when something fails.
+
+use std::error::Error;
+
+use portmeter_proto::reason::Reason;
+
+use crate::store::StoreError;
+
+/// A failed call: the reason decides the status, the message is one sentence for the caller. What only the operator
+/// should see (paths, the system's words) goes to the log where the error is made.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct ServiceError {
+    /// What went wrong.
+    pub reason: Reason,
+    /// One sentence for the caller.
+    pub message: String,
+}
+
+impl ServiceError {
+    /// A failure with its sentence.
+    pub fn new(reason: Reason, message: impl Into<String>) -> Self {
+        Self {
+            reason,
+            message: message.into(),
+        }
+    }
+
+    /// No key has this id or uuid; the REST reference fixes the text.
+    pub fn key_not_found() -> Self {
+        Self::new(Reason::KeyNotFound, "Key not found")
+    }
+
+    /// Something failed that the caller can do nothing about.
+    pub(super) fn internal(message: &str, cause: &dyn Error) -> Self {
+        let source = cause.source().map(ToString::to_string).unwrap_or_default();
+        tracing::error!(%cause, source, "{message}");
+        Self::new(Reason::Internal, message)
+    }
+}
+
+impl From<StoreError> for ServiceError {
+    fn from(error: StoreError) -> Self {
+        match &error {
+            StoreError::KeyNotFound => Self::key_not_found(),
+            StoreError::KeyLimitReached(limit) => Self::new(
+                Reason::KeyLimitReached,
+                format!("Maximum number of keys ({limit}) reached"),
+            ),
+            StoreError::NoAvailablePort => Self::new(Reason::NoAvailablePort, "No available ports"),
+            StoreError::PortProbe(_) => Self::internal("Cannot tell which ports are in use", &error),
+            StoreError::Database(_) => Self::internal("The ledger could not be written; nothing was changed", &error),
+            StoreError::Closed => Self::new(Reason::Unavailable, "The agent is stopping"),
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! Traffic: what the kernel counted for each key, read at the moment of the question.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+
+use super::keys::find;
+use super::{Rates, ServiceError};
+use crate::counters::{Counter, CounterReader};
+use crate::network::InterfaceStatistics;
+use crate::network::rtnetlink::NetworkReader;
+use crate::network::sockets::{self, Connection};
+use crate::store::{Entry, Key, Snapshot, Store};
+
+/// The rules for traffic.
+#[derive(Clone)]
+pub struct TrafficService {
+    store: Arc<Store>,
+    reader: Arc<dyn CounterReader>,
+    rates: Arc<Rates>,
+    network: NetworkReader,
+}
+
+/// One key's traffic since it was made or last reset.
+#[derive(Debug, Clone)]
+pub struct Traffic {
+    /// The key.
+    pub key: Arc<Key>,
+    /// Bytes and packets.
+    pub shown: Counter,
+    /// Bytes per second over the last sampling interval.
+    pub rate_bytes_per_second: f64,
+    /// The connections of its port.
+    pub connections: Vec<Connection>,
+}
+
+/// An answer, with what belongs to all keys.
+#[derive(Debug, Clone)]
+pub struct Reading {
+    /// The keys' traffic.
+    pub traffic: Vec<Traffic>,
+    /// This host's interfaces.
+    pub interfaces: Vec<(String, InterfaceStatistics)>,
+    /// When it was read.
+    pub read_at: DateTime<Utc>,
+}
+
+impl TrafficService {
+    /// The service over the store, the counters and the host's network.
+    pub fn new(store: Arc<Store>, reader: Arc<dyn CounterReader>, rates: Arc<Rates>, network: NetworkReader) -> Self {
+        Self {
+            store,
+            reader,
+            rates,
+            network,
+        }
+    }
+
+    /// One key's traffic.
+    pub async fn get(&self, key_id: &str) -> Result<Reading, ServiceError> {
+        let id = find(&self.store, key_id)?.key.id.0;
+        let reading = self
+            .reading(|snapshot| snapshot.find(id).into_iter().cloned().collect())
+            .await?;
+        // It may have been deleted in between.
+        if reading.traffic.is_empty() {
+            Err(ServiceError::key_not_found())
+        } else {
+            Ok(reading)
+        }
+    }
+
+    /// The traffic of every key that has a port, in creation order.
+    pub async fn list(&self) -> Result<Reading, ServiceError> {
+        let with_port = |entry: &&Entry| entry.key.port.is_some();
+        self.reading(|snapshot| snapshot.entries.iter().filter(with_port).cloned().collect())
+            .await
+    }
+
+    /// Sets a key's current figures to zero; its history stays.
+    pub async fn reset(&self, key_id: &str) -> Result<Key, ServiceError> {
+        let id = find(&self.store, key_id)?.key.id;
+        let key = self.store.reset_traffic(id).await?;
+        if let Some(port) = key.port {
+            self.rates.reset(port);
+        }
+        tracing::info!(key_id = %key.id.0, port = key.port, "traffic reset");
+        Ok(key)
+    }
+
+    /// Reads everything for the keys that `select` picks. The keys and their counters come last, together and
+    /// without a pause, so that the answer is as fresh as it can be and speaks of one state.
+    async fn reading(&self, select: impl FnOnce(&Snapshot) -> Vec<Entry>) -> Result<Reading, ServiceError> {
+        let interfaces = self.network.statistics().await;
+        let interfaces =
+            interfaces.map_err(|error| ServiceError::internal("The interfaces could not be read", &error))?;
+        let mut connections = connections_by_port().await?;
+        let traffic = select(&self.store.snapshot()).into_iter().map(|entry| Traffic {
+            shown: entry.shown(&*self.reader),
+            rate_bytes_per_second: entry.key.port.map_or(0.0, |port| self.rates.get(port)),
+            connections: entry
+                .key
+                .port
+                .and_then(|port| connections.remove(&port))
+                .unwrap_or_default(),
+            key: entry.key,
+        });
+        Ok(Reading {
+            traffic: traffic.collect(),
+            interfaces,
+            read_at: Utc::now(),
+        })
+    }
+}
+
+async fn connections_by_port() -> Result<HashMap<u16, Vec<Connection>>, ServiceError> {
+    let failed = |error: &dyn std::error::Error| ServiceError::internal("The connections could not be read", error);
+    let connections = tokio::task::spawn_blocking(sockets::connections)
+        .await
+        .map_err(|error| failed(&error))?
+        .map_err(|error| failed(&error))?;
+    let mut by_port: HashMap<u16, Vec<Connection>> = HashMap::new();
+    for connection in connections {
+        by_port.entry(connection.local.port()).or_default().push(connection);
+    }
+    Ok(by_port)
+}

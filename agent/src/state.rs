@@ -1,0 +1,75 @@
+//! What the agent knows about its own health: is it counting, is it booking.
+
+use std::collections::BTreeMap;
+use std::sync::RwLock;
+
+use chrono::{DateTime, Utc};
+
+use crate::kernel::Attached;
+
+/// The agent's health, written by the tasks that know and read by the system service. One lock, tiny critical
+/// sections.
+pub struct AgentState {
+    /// The instance's name.
+    pub instance: String,
+    /// When this agent started.
+    pub started_at: DateTime<Utc>,
+    facts: RwLock<Facts>,
+}
+
+#[derive(Default)]
+struct Facts {
+    attached: BTreeMap<u32, Attached>,
+    attach_failures: Vec<String>,
+    is_ledger_writable: bool,
+}
+
+impl AgentState {
+    /// A state that is not ready yet.
+    pub fn new(instance: String) -> Self {
+        Self {
+            instance,
+            started_at: Utc::now(),
+            facts: RwLock::default(),
+        }
+    }
+
+    /// Notes what is attached, and one sentence for each interface that should be and is not.
+    pub fn set_attached(&self, attached: impl Iterator<Item = Attached>, failures: Vec<String>) {
+        let mut facts = self.facts.write().expect("nothing panics while it holds this lock");
+        facts.attached = attached.map(|one| (one.target.index, one)).collect();
+        facts.attach_failures = failures;
+    }
+
+    /// Notes whether the last booking went through.
+    pub fn set_ledger_writable(&self, is_writable: bool) {
+        self.facts
+            .write()
+            .expect("nothing panics while it holds this lock")
+            .is_ledger_writable = is_writable;
+    }
+
+    /// The interfaces that are counted on.
+    pub fn attached(&self) -> Vec<Attached> {
+        self.facts
+            .read()
+            .expect("nothing panics while it holds this lock")
+            .attached
+            .values()
+            .cloned()
+            .collect()
+    }
+
+    /// Why the agent is not ready, one sentence each; empty when it is.
+    pub fn problems(&self) -> Vec<String> {
+        let facts = self.facts.read().expect("nothing panics while it holds this lock");
+        let mut problems = facts.attach_failures.clone();
+        if facts.attached.is_empty() {
+            problems.push("no interface is counted".to_owned());
+        }
+        if !facts.is_ledger_writable {
+            problems.push("the ledger cannot be written".to_owned());
+        }
+        problems
+    }
+}

@@ -1,0 +1,230 @@
+//! The one door to SQLite: wanted state (keys and their ports) and the ledger.
+//!
+//! One thread owns the only connection that writes; callers hand it closures over a bounded channel and wait for
+//! the answer, so that every change is one transaction under one name and none is ever dropped because the
+//! database was busy. What readers need is published as an immutable [`Snapshot`] after each commit: a read
+//! touches neither the database nor the writer.
+//!
+//! WAL with synchronous=FULL: what a call has answered survives a power cut.
+
+mod keys;
+mod ledger;
+mod open;
+mod schema;
+mod snapshot;
+mod writer;
+
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+
+use arc_swap::ArcSwap;
+use tokio::sync::{mpsc, oneshot};
+use uuid::Uuid;
+
+use crate::counters::CounterReader;
+use crate::store::writer::Writer;
+
+pub use ledger::LifeOrigin;
+pub use open::OpenError;
+pub use snapshot::{Entry, Figures, Key, KeyId, Snapshot};
+pub use writer::NewKey;
+
+/// How many calls may wait for the writer; further callers wait for a place.
+const QUEUE_CAPACITY: usize = 256;
+
+/// Why the store could not do what it was asked to.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// No key has this id or uuid.
+    #[error("no such key")]
+    KeyNotFound,
+    /// There is a key for every port.
+    #[error("there are as many keys as ports ({0})")]
+    KeyLimitReached(usize),
+    /// Every free port is held by another program.
+    #[error("every free port is held by another program")]
+    NoAvailablePort,
+    /// The sockets of this host could not be listed, so no port can be called free.
+    #[error("cannot tell which ports are in use")]
+    PortProbe(#[source] std::io::Error),
+    /// SQLite failed; nothing was changed.
+    #[error("the ledger could not be written")]
+    Database(#[from] rusqlite::Error),
+    /// The writer is gone: the agent is stopping.
+    #[error("the store is closed")]
+    Closed,
+}
+
+/// Tells which ports other programs hold, so that none of them is given to a key.
+pub trait PortProbe: Send {
+    /// Every local port with a listening TCP socket or a bound UDP socket.
+    fn held_ports(&mut self) -> std::io::Result<std::collections::BTreeSet<u16>>;
+}
+
+/// A call to the writer; `Break` is the last one.
+type Job = Box<dyn FnOnce(&mut Writer) -> ControlFlow<()> + Send>;
+
+/// The open store.
+pub struct Store {
+    ledger_id: Uuid,
+    jobs: mpsc::Sender<Job>,
+    snapshot: Arc<ArcSwap<Snapshot>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// A store that has been opened and checked, but not yet put to work on counters.
+pub struct OpenStore {
+    connection: rusqlite::Connection,
+    ledger_id: Uuid,
+    keys: Vec<Key>,
+}
+
+impl OpenStore {
+    /// Opens `<folder>/ledger.db`, makes or migrates it, checks it. Refuses a newer schema, a damaged or foreign
+    /// file, and touches none of them.
+    pub fn open(folder: &Path) -> Result<Self, OpenError> {
+        let (connection, ledger_id) = open::open(&folder.join(open::FILE_NAME))?;
+        let keys = keys::all(&connection)?;
+        Ok(Self {
+            connection,
+            ledger_id,
+            keys,
+        })
+    }
+
+    /// Names this ledger; map lives carry it.
+    pub fn ledger_id(&self) -> Uuid {
+        self.ledger_id
+    }
+
+    /// Ports that keys have, whether still configured or not.
+    pub fn assigned_ports(&self) -> impl Iterator<Item = u16> + '_ {
+        self.keys.iter().filter_map(|key| key.port)
+    }
+
+    /// Takes up `reader`'s map life, books what it holds, and starts the writer.
+    pub fn start(
+        self,
+        reader: Arc<dyn CounterReader>,
+        origin: &LifeOrigin,
+        ports: Vec<u16>,
+        probe: Box<dyn PortProbe>,
+    ) -> Result<Store, StoreError> {
+        let snapshot = Arc::new(ArcSwap::from_pointee(Snapshot::default()));
+        let mut writer = Writer::new(self.connection, reader, ports, probe, Arc::clone(&snapshot))?;
+        writer.begin_life(origin, self.ledger_id)?;
+        writer.book_all()?;
+
+        let (jobs, mut queue) = mpsc::channel::<Job>(QUEUE_CAPACITY);
+        let thread = std::thread::Builder::new()
+            .name("ledger-writer".to_owned())
+            .spawn(move || {
+                while let Some(job) = queue.blocking_recv() {
+                    if job(&mut writer).is_break() {
+                        break;
+                    }
+                }
+            })
+            .expect("the system gives a thread at start");
+        Ok(Store {
+            ledger_id: self.ledger_id,
+            jobs,
+            snapshot,
+            thread: Mutex::new(Some(thread)),
+        })
+    }
+}
+
+impl Store {
+    /// Names this ledger.
+    pub fn ledger_id(&self) -> Uuid {
+        self.ledger_id
+    }
+
+    /// The state after the last commit.
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.snapshot.load_full()
+    }
+
+    /// Makes a key with the lowest free port; its own figures begin at zero at this moment.
+    pub async fn create_key(&self, new: NewKey) -> Result<Key, StoreError> {
+        self.call(move |writer| writer.create_key(new)).await
+    }
+
+    /// Renames, enables or disables a key; `None` leaves a field alone.
+    pub async fn update_key(
+        &self,
+        id: KeyId,
+        name: Option<String>,
+        is_active: Option<bool>,
+    ) -> Result<Key, StoreError> {
+        self.call(move |writer| writer.update_key(id, name, is_active)).await
+    }
+
+    /// Books the key's last bytes, then removes it with its port assignment and its own history.
+    pub async fn delete_key(&self, id: KeyId) -> Result<Key, StoreError> {
+        self.call(move |writer| writer.delete_key(id)).await
+    }
+
+    /// Books what is there, then makes this moment the zero of the key's current figures.
+    pub async fn reset_traffic(&self, id: KeyId) -> Result<Key, StoreError> {
+        self.call(move |writer| writer.reset_traffic(id)).await
+    }
+
+    /// Clears every port assignment after booking; gives how many there were.
+    pub async fn reset_ports(&self) -> Result<usize, StoreError> {
+        self.call(Writer::reset_ports).await
+    }
+
+    /// Gives every enabled key without a port the lowest free one; gives how many got one.
+    pub async fn assign_ports(&self) -> Result<usize, StoreError> {
+        self.call(Writer::assign_ports).await
+    }
+
+    /// Reads every counter and books what is new, in one transaction.
+    pub async fn book(&self) -> Result<(), StoreError> {
+        self.call(Writer::book_all).await
+    }
+
+    /// Books a last time, lets go of the database and waits until it is closed. Later calls answer
+    /// [`StoreError::Closed`].
+    pub async fn close(&self) -> Result<(), StoreError> {
+        let booked = self.send(|writer| (writer.book_all(), ControlFlow::Break(()))).await;
+        let thread = self
+            .thread
+            .lock()
+            .expect("nothing panics while it holds this lock")
+            .take();
+        if let Some(thread) = thread {
+            let joined = tokio::task::spawn_blocking(|| thread.join()).await;
+            if !matches!(joined, Ok(Ok(()))) {
+                tracing::error!("the ledger's writer thread panicked");
+            }
+        }
+        booked
+    }
+
+    async fn call<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&mut Writer) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.send(|writer| (job(writer), ControlFlow::Continue(()))).await
+    }
+
+    async fn send<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&mut Writer) -> (Result<T, StoreError>, ControlFlow<()>) + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (answer, answered) = oneshot::channel();
+        let job = Box::new(move |writer: &mut Writer| {
+            let (result, flow) = job(writer);
+            // The caller may have gone away; the change is made all the same.
+            let _ = answer.send(result);
+            flow
+        });
+        self.jobs.send(job).await.map_err(|_| StoreError::Closed)?;
+        answered.await.map_err(|_| StoreError::Closed)?
+    }
+}

@@ -1,0 +1,124 @@
+//! The state after the last commit, immutable and shared: what answers are made from.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use crate::counters::{Counter, CounterReader};
+
+/// Identifies a key in Portmeter; not its VLESS uuid.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct KeyId(pub Uuid);
+
+/// A customer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Key {
+    /// Identifies the key.
+    pub id: KeyId,
+    /// The VLESS user id; never equal to `id`.
+    pub uuid: Uuid,
+    /// Free text, not unique.
+    pub name: String,
+    /// Whether the key is enabled.
+    pub is_active: bool,
+    /// When it was made.
+    pub created_at: DateTime<Utc>,
+    /// Its port, unless the assignments were reset.
+    pub port: Option<u16>,
+    /// When it got its port.
+    pub assigned_at: Option<DateTime<Utc>>,
+}
+
+/// A key's place in the ledger.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Figures {
+    /// What was booked to the key in its life.
+    pub booked: Counter,
+    /// The port's counter up to which that is.
+    pub checkpoint: Counter,
+    /// The total at the last reset of the current figures.
+    pub baseline: Counter,
+}
+
+impl Figures {
+    /// The key's total in its life, as fresh as `counter`.
+    pub fn total(&self, counter: Counter) -> Counter {
+        // A lower counter cannot be, see `Counter::since`; if it ever is, the answer stands still.
+        self.booked + counter.since(self.checkpoint).unwrap_or_default()
+    }
+
+    /// What is shown as current: booked + (counter − checkpoint) − baseline.
+    pub fn shown(&self, counter: Counter) -> Counter {
+        self.total(counter).since(self.baseline).unwrap_or_default()
+    }
+}
+
+/// A key with its figures.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    /// The key.
+    pub key: Arc<Key>,
+    /// Its figures at the last booking.
+    pub figures: Figures,
+}
+
+impl Entry {
+    /// What is shown as current, as fresh as the kernel.
+    pub fn shown(&self, reader: &dyn CounterReader) -> Counter {
+        match self.key.port {
+            Some(port) => self.figures.shown(reader.read(port)),
+            None => self.figures.shown(self.figures.checkpoint),
+        }
+    }
+}
+
+/// All keys in creation order.
+#[derive(Debug, Clone, Default)]
+pub struct Snapshot {
+    /// The keys.
+    pub entries: Vec<Entry>,
+    /// When the table of assignments was made and last changed.
+    pub port_table: PortTableTimes,
+    /// Changes with every change of a key or an assignment, and with nothing else.
+    pub keys_revision: u64,
+    /// When the counters were last booked.
+    pub booked_at: DateTime<Utc>,
+    /// Positions in `entries` by id; shared between snapshots while the keys stay the same.
+    pub(super) by_id: Arc<HashMap<Uuid, usize>>,
+    /// Positions in `entries` by uuid.
+    pub(super) by_uuid: Arc<HashMap<Uuid, usize>>,
+}
+
+/// When the table of port assignments was made and last changed.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct PortTableTimes {
+    /// When it was made.
+    pub created_at: DateTime<Utc>,
+    /// When an assignment last changed.
+    pub last_updated: DateTime<Utc>,
+}
+
+impl Snapshot {
+    /// The key with this id or, failing that, this uuid.
+    pub fn find(&self, id_or_uuid: Uuid) -> Option<&Entry> {
+        let position = self.by_id.get(&id_or_uuid).or_else(|| self.by_uuid.get(&id_or_uuid))?;
+        self.entries.get(*position)
+    }
+
+    /// Notes that the keys have changed: makes the indexes anew and counts the revision.
+    pub(super) fn keys_changed(&mut self) {
+        self.keys_revision += 1;
+        let by = |name: fn(&Key) -> Uuid| {
+            Arc::new(
+                self.entries
+                    .iter()
+                    .enumerate()
+                    .map(|(at, entry)| (name(&entry.key), at))
+                    .collect(),
+            )
+        };
+        (self.by_id, self.by_uuid) = (by(|key| key.id.0), by(|key| key.uuid));
+    }
+}
