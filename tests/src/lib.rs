@@ -1,1 +1,26 @@
-//! Placeholder.
+//! The lab that the end-to-end stories run in.
+//!
+//! Owns throw-away network namespaces and cables ([`network`]), traffic of known size ([`traffic`], [`tap`]), an
+//! independent count of it ([`capture`]: tcpdump on a hop without offloads, parsed by a library the product does not
+//! use) and the product seen from outside ([`agent`], [`rest`], [`grpc`], [`bpftool`]). It names nothing of the
+//! product's insides: what a story knows about an agent, a user could know too.
+//!
+//! Everything is removed when it is dropped, also when a story panics. Nothing waits by sleeping: [`wait::until`]
+//! asks for a condition, and a story that never sees it fails and says which one.
+
+pub mod agent;
+pub mod bpftool;
+pub mod capture;
+pub mod command;
+pub mod count;
+pub mod exactness;
+pub mod foreign;
+
+pub mod grpc;
+pub mod namespace;
+pub mod network;
+pub mod rest;
+pub mod snapshot;
+pub mod tap;
+pub mod traffic;
+pub mod wait;

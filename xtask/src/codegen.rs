@@ -24,6 +24,13 @@ pub(crate) struct Arguments {
     check: bool,
 }
 
+impl Arguments {
+    /// `--check`.
+    pub(crate) fn checking() -> Self {
+        Self { check: true }
+    }
+}
+
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let committed = workspace_root().join("proto/src/generated");
     if !arguments.check {
@@ -40,7 +47,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         let name = entry?.file_name();
         let stale = std::fs::read(committed.join(&name)).ok() != Some(std::fs::read(fresh.join(&name))?);
         if stale {
-            bail!("proto/src/generated/{} is stale: run `cargo xtask codegen` and commit the result", name.display());
+            bail!(
+                "proto/src/generated/{} is stale: run `cargo xtask codegen` and commit the result",
+                name.display()
+            );
         }
     }
     Ok(())
@@ -55,7 +65,10 @@ fn generate(folder: &Path) -> Result<()> {
         .open_files(PROTO_FILES)
         .context("compiling the .proto files")?
         .file_descriptor_set();
-    tonic_prost_build::configure().out_dir(folder).compile_fds(descriptors.clone()).context("generating Rust code")?;
+    tonic_prost_build::configure()
+        .out_dir(folder)
+        .compile_fds(descriptors.clone())
+        .context("generating Rust code")?;
 
     // Reflection serves the descriptors; comments are of no use there and would only grow the binary.
     let mut reflected = descriptors;

@@ -1,6 +1,12 @@
 //! Development commands, one file each: `cargo xtask <command>`.
 
+mod bench;
+mod check;
 mod codegen;
+mod command;
+mod ebpf;
+mod parts;
+mod test;
 
 use std::path::{Path, PathBuf};
 
@@ -17,17 +23,32 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Measure what the project promises.
+    Bench(bench::Arguments),
+    /// Check formatting, lints, generated code and the kernel object.
+    Check(check::Arguments),
     /// Generate the Rust code of the .proto files (no protoc needed).
     Codegen(codegen::Arguments),
+    /// Build the kernel programs into the object that the agent embeds.
+    Ebpf(ebpf::Arguments),
+    /// Install what the tests need and run all of them.
+    Test(test::Arguments),
 }
 
 fn main() -> Result<()> {
     match Arguments::parse().command {
+        Command::Bench(arguments) => bench::run(&arguments),
+        Command::Check(arguments) => check::run(&arguments),
         Command::Codegen(arguments) => codegen::run(&arguments),
+        Command::Ebpf(arguments) => ebpf::run(&arguments),
+        Command::Test(arguments) => test::run(&arguments),
     }
 }
 
 /// The folder of the workspace's `Cargo.toml`.
 fn workspace_root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lies in the workspace").to_path_buf()
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("xtask lies in the workspace")
+        .to_path_buf()
 }

@@ -1,0 +1,255 @@
+//! The independent truth: tcpdump on another host's interface, counted by a library of its own.
+//!
+//! The interface must have its offloads off, so that each captured packet is one packet of the wire. Bytes are the IP
+//! header's own length: the total length of IPv4, the payload length plus 40 of IPv6. Padding and link header never
+//! enter into it.
+//!
+//! The same ring carries every packet of the interface in the order it passed, so a marker that is sent when the
+//! traffic is over and then found in the file says that everything before it is in the file too.
+
+use std::fs::{self, File};
+use std::io::Read;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use anyhow::{Context, Result, bail, ensure};
+use etherparse::{LaxNetSlice, LaxSlicedPacket, TransportSlice};
+use nix::sys::signal::Signal;
+use pcap_parser::nom;
+use pcap_parser::pcap::{parse_pcap_frame, parse_pcap_header};
+use tempfile::TempDir;
+
+use crate::command;
+use crate::count::{Count, Counts};
+use crate::namespace::Namespace;
+use crate::wait;
+
+/// The discard port: markers go there, and no story counts it.
+const MARKER_PORT: u16 = 9;
+
+/// Enough of each packet for every header a story sends.
+const SNAPSHOT_LENGTH: &str = "160";
+
+/// Kernel buffer in KiB: with these short snapshots, room for a story's packets even if tcpdump never ran.
+const BUFFER_KIB: &str = "65536";
+
+/// A running capture and what it has counted so far.
+#[derive(Debug)]
+pub struct Capture<'lab> {
+    host: &'lab Namespace,
+    server: Vec<IpAddr>,
+    tcpdump: Child,
+    folder: TempDir,
+    reader: PcapReader,
+    counts: Counts,
+    markers_sent: u64,
+    markers_seen: u64,
+}
+
+impl<'lab> Capture<'lab> {
+    /// Starts capturing on `interface` of `host` and returns when it does. `server` are the counted host's addresses:
+    /// they tell rx from tx.
+    pub fn start(host: &'lab Namespace, interface: &str, server: &[IpAddr]) -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let file = folder.path().join("packets.pcap");
+        let log = folder.path().join("tcpdump.log");
+        let tcpdump = host
+            .spawn(
+                Command::new("tcpdump")
+                    .args(["-i", interface, "-n", "-s", SNAPSHOT_LENGTH, "-B", BUFFER_KIB])
+                    // Every packet is in the file as soon as it is in the ring; the user stays root to write there.
+                    .args(["--immediate-mode", "-U", "-Z", "root", "-w"])
+                    .arg(&file)
+                    .arg("ip or ip6")
+                    .stdin(Stdio::null())
+                    .stderr(File::create(&log)?),
+            )
+            .context("starting tcpdump")?;
+        let mut capture = Self {
+            host,
+            server: server.to_vec(),
+            tcpdump,
+            folder,
+            reader: PcapReader::default(),
+            counts: Counts::new(),
+            markers_sent: 0,
+            markers_seen: 0,
+        };
+        wait::until("tcpdump listens", || {
+            let ended = capture.tcpdump.try_wait()?;
+            let said = fs::read_to_string(&log)?;
+            ensure!(ended.is_none(), "tcpdump ended: {said}");
+            Ok(said.contains("listening on"))
+        })?;
+        capture.reader.open(&file)?;
+        Ok(capture)
+    }
+
+    /// Everything that passed until now, by the server's port. Call it when the traffic is over: it sends a marker
+    /// from the capturing host to `towards` and waits until it shows.
+    pub fn counts(&mut self, towards: IpAddr) -> Result<Counts> {
+        let marker = SocketAddr::new(towards, MARKER_PORT);
+        self.host
+            .enter(|| send_marker(marker))
+            .context("sending the capture's marker")?;
+        self.markers_sent += 1;
+        let sent = self.markers_sent;
+        wait::until("the capture's marker", || {
+            self.advance()?;
+            Ok(self.markers_seen >= sent)
+        })?;
+        Ok(self.counts.clone())
+    }
+
+    /// What has been captured so far, without waiting for what is on its way.
+    pub fn counts_so_far(&mut self) -> Result<&Counts> {
+        self.advance()?;
+        Ok(&self.counts)
+    }
+
+    /// Ends the capture; fails if the kernel dropped a packet of it, because then it is no truth.
+    pub fn finish(mut self, towards: IpAddr) -> Result<Counts> {
+        let counts = self.counts(towards)?;
+        command::signal(&self.tcpdump, Signal::SIGINT)?;
+        let status = command::ended("tcpdump", &mut self.tcpdump)?;
+        let said = fs::read_to_string(self.folder.path().join("tcpdump.log"))?;
+        ensure!(status.success(), "tcpdump ended with {status}: {said}");
+        ensure!(
+            said.contains("\n0 packets dropped by kernel"),
+            "the capture is not complete: {said}"
+        );
+        Ok(counts)
+    }
+
+    fn advance(&mut self) -> Result<()> {
+        for packet in self.reader.next_packets()? {
+            if packet.destination_port == MARKER_PORT {
+                self.markers_seen += 1;
+            }
+            count(&mut self.counts, &self.server, &packet);
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Capture<'_> {
+    fn drop(&mut self) {
+        // It has ended already when the capture was finished; then both calls fail and that is fine.
+        let _ = self.tcpdump.kill();
+        let _ = self.tcpdump.wait();
+    }
+}
+
+fn send_marker(towards: SocketAddr) -> std::io::Result<()> {
+    let any: IpAddr = if towards.is_ipv4() {
+        [0; 4].into()
+    } else {
+        [0; 16].into()
+    };
+    UdpSocket::bind((any, 0))?.send_to(&[0], towards)?;
+    Ok(())
+}
+
+/// Books a packet to the server's port at either end; on loopback both ends are the server's.
+fn count(counts: &mut Counts, server: &[IpAddr], packet: &Packet) {
+    if server.contains(&packet.destination) {
+        let count: &mut Count = counts.entry(packet.destination_port).or_default();
+        count.rx_bytes += packet.bytes;
+        count.rx_packets += 1;
+    }
+    if server.contains(&packet.source) {
+        let count: &mut Count = counts.entry(packet.source_port).or_default();
+        count.tx_bytes += packet.bytes;
+        count.tx_packets += 1;
+    }
+}
+
+/// A captured TCP or UDP packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Packet {
+    source: IpAddr,
+    source_port: u16,
+    destination: IpAddr,
+    destination_port: u16,
+    bytes: u64,
+}
+
+impl Packet {
+    /// What an Ethernet frame, cut off after its headers, carries; nothing when that is neither TCP nor UDP.
+    fn parse(frame: &[u8]) -> Option<Self> {
+        let packet = LaxSlicedPacket::from_ethernet(frame).ok()?;
+        let (source_port, destination_port) = match packet.transport? {
+            TransportSlice::Tcp(tcp) => (tcp.source_port(), tcp.destination_port()),
+            TransportSlice::Udp(udp) => (udp.source_port(), udp.destination_port()),
+            _ => return None,
+        };
+        let (source, destination, bytes) = match packet.net? {
+            LaxNetSlice::Ipv4(ip) => {
+                let header = ip.header();
+                let bytes = u64::from(header.total_len());
+                (header.source_addr().into(), header.destination_addr().into(), bytes)
+            }
+            LaxNetSlice::Ipv6(ip) => {
+                let header = ip.header();
+                let bytes = u64::from(header.payload_length()) + 40;
+                (header.source_addr().into(), header.destination_addr().into(), bytes)
+            }
+            LaxNetSlice::Arp(_) => return None,
+        };
+        Some(Self {
+            source,
+            source_port,
+            destination,
+            destination_port,
+            bytes,
+        })
+    }
+}
+
+/// Reads a pcap file that is still being written.
+#[derive(Debug, Default)]
+struct PcapReader {
+    file: Option<File>,
+    /// Read, but not yet a whole record.
+    pending: Vec<u8>,
+    header_read: bool,
+}
+
+impl PcapReader {
+    fn open(&mut self, path: &Path) -> Result<()> {
+        self.file = Some(File::open(path).with_context(|| format!("opening {}", path.display()))?);
+        Ok(())
+    }
+
+    /// The TCP and UDP packets that were added since the last call.
+    fn next_packets(&mut self) -> Result<Vec<Packet>> {
+        if let Some(file) = &mut self.file {
+            file.read_to_end(&mut self.pending)?;
+        }
+        let mut rest = self.pending.as_slice();
+        let mut packets = Vec::new();
+        if !self.header_read {
+            let Some((after, _)) = complete(parse_pcap_header(rest))? else {
+                return Ok(packets);
+            };
+            rest = after;
+            self.header_read = true;
+        }
+        while let Some((after, record)) = complete(parse_pcap_frame(rest))? {
+            packets.extend(Packet::parse(record.data));
+            rest = after;
+        }
+        self.pending = rest.to_vec();
+        Ok(packets)
+    }
+}
+
+/// Takes a parser's result apart: a value, nothing yet, or a file that is none.
+fn complete<I, T, E: std::fmt::Debug>(result: nom::IResult<I, T, E>) -> Result<Option<(I, T)>> {
+    match result {
+        Ok(parsed) => Ok(Some(parsed)),
+        Err(nom::Err::Incomplete(_)) => Ok(None),
+        Err(nom::Err::Error(error) | nom::Err::Failure(error)) => bail!("not a capture file: {error:?}"),
+    }
+}

@@ -1,0 +1,151 @@
+//! The product's gRPC face.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use portmeter_proto::api_key::METADATA_NAME;
+use portmeter_proto::v1::key_service_client::KeyServiceClient;
+use portmeter_proto::v1::system_service_client::SystemServiceClient;
+use portmeter_proto::v1::traffic_service_client::TrafficServiceClient;
+use portmeter_proto::v1::{
+    GetStateRequest, GetStateResponse, Key, ListKeysRequest, ListTrafficRequest, WatchTrafficRequest,
+    WatchTrafficResponse,
+};
+use tokio::runtime::{Builder, Runtime};
+use tonic::metadata::{Ascii, MetadataValue};
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Code, Request};
+
+use crate::count::{Count, Counts};
+use crate::namespace::Namespace;
+
+/// How long a call may take.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A gRPC client that is called like an ordinary function.
+#[derive(Debug)]
+pub struct Grpc {
+    runtime: Runtime,
+    channel: Channel,
+    api_key: Option<MetadataValue<Ascii>>,
+}
+
+impl Grpc {
+    /// A client over the agent's unix socket, which needs no API key.
+    pub fn over_unix_socket(socket: &Path) -> Result<Self> {
+        Self::connect(&format!("unix://{}", socket.display()), None)
+    }
+
+    /// A client over TCP; the connection is made inside `host`.
+    pub fn over_tcp(host: &Namespace, address: &str, api_key: Option<&str>) -> Result<Self> {
+        host.enter(|| Self::connect(&format!("http://{address}"), api_key))
+    }
+
+    /// One runtime on one thread: the connection is made on the calling thread, and so in its namespace.
+    fn connect(target: &str, api_key: Option<&str>) -> Result<Self> {
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let endpoint = Endpoint::from_shared(target.to_owned())?.timeout(ANSWER_TIMEOUT);
+        let channel = runtime
+            .block_on(endpoint.connect())
+            .with_context(|| format!("connecting to {target}"))?;
+        let api_key = api_key.map(str::parse).transpose()?;
+        Ok(Self {
+            runtime,
+            channel,
+            api_key,
+        })
+    }
+
+    /// Every key.
+    pub fn keys(&self) -> Result<Vec<Key>> {
+        let mut client = KeyServiceClient::new(self.channel.clone());
+        let answer = self
+            .runtime
+            .block_on(client.list_keys(self.request(ListKeysRequest {})))?;
+        Ok(answer.into_inner().keys)
+    }
+
+    /// The status with which the keys are refused; nothing when they are not.
+    pub fn keys_refused_with(&self) -> Option<Code> {
+        let mut client = KeyServiceClient::new(self.channel.clone());
+        self.runtime
+            .block_on(client.list_keys(self.request(ListKeysRequest {})))
+            .err()
+            .map(|status| status.code())
+    }
+
+    /// The traffic of every port that has a key.
+    pub fn counts(&self) -> Result<Counts> {
+        let mut client = TrafficServiceClient::new(self.channel.clone());
+        let request = self.request(ListTrafficRequest {
+            include_connections: false,
+        });
+        let answer = self.runtime.block_on(client.list_traffic(request))?.into_inner();
+        answer
+            .key_traffic
+            .into_iter()
+            .map(|row| port_and_count(row.key, row.traffic))
+            .collect()
+    }
+
+    /// The first `count` messages of a watch of every key.
+    pub fn watched(&self, count: usize) -> Result<Vec<WatchTrafficResponse>> {
+        let mut client = TrafficServiceClient::new(self.channel.clone());
+        let request = self.request(WatchTrafficRequest { key_id: String::new() });
+        self.runtime.block_on(async {
+            let mut stream = client.watch_traffic(request).await?.into_inner();
+            let mut messages = Vec::new();
+            while messages.len() < count {
+                messages.push(stream.message().await?.context("the watch ended")?);
+            }
+            Ok(messages)
+        })
+    }
+
+    /// The agent's state.
+    pub fn state(&self) -> Result<GetStateResponse> {
+        let mut client = SystemServiceClient::new(self.channel.clone());
+        let answer = self
+            .runtime
+            .block_on(client.get_state(self.request(GetStateRequest {})))?;
+        Ok(answer.into_inner())
+    }
+
+    /// Whether an interface is counted on.
+    pub fn is_attached(&self, interface: &str) -> Result<bool> {
+        Ok(self
+            .state()?
+            .interfaces
+            .iter()
+            .any(|attached| attached.name == interface))
+    }
+
+    /// How many packets could not be attributed for `reason`.
+    pub fn unattributed_packets(&self, reason: &str) -> Result<u64> {
+        let state = self.state()?;
+        let row = state.unattributed.iter().find(|row| row.reason == reason);
+        row.map(|row| row.packets)
+            .with_context(|| format!("no reason {reason} in {:?}", state.unattributed))
+    }
+
+    fn request<T>(&self, message: T) -> Request<T> {
+        let mut request = Request::new(message);
+        if let Some(api_key) = &self.api_key {
+            request.metadata_mut().insert(METADATA_NAME, api_key.clone());
+        }
+        request
+    }
+}
+
+fn port_and_count(key: Option<Key>, traffic: Option<portmeter_proto::v1::Traffic>) -> Result<(u16, Count)> {
+    let port = key.and_then(|key| key.port).context("a row without a port")?;
+    let traffic = traffic.context("a row without traffic")?;
+    let count = Count {
+        rx_bytes: traffic.rx_bytes,
+        rx_packets: traffic.rx_packets,
+        tx_bytes: traffic.tx_bytes,
+        tx_packets: traffic.tx_packets,
+    };
+    Ok((u16::try_from(port)?, count))
+}

@@ -1,0 +1,156 @@
+//! Traffic that runs beside a story until it is stopped, and by itself never for long.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use super::{tcp, udp, uninterrupted};
+use crate::namespace::Namespace;
+use crate::wait;
+
+/// No background traffic outlives this, whatever becomes of the story.
+const LONGEST_RUN: Duration = Duration::from_secs(60);
+
+/// The pause after each piece that is sent: a steady stream that leaves the machine's cores to the others.
+const PACE: Duration = Duration::from_millis(1);
+
+/// Written at once over TCP.
+const CHUNK: usize = 16 * 1024;
+
+/// Payload of each datagram of a flood.
+pub const FLOOD_PAYLOAD: usize = 100;
+
+/// Datagrams a flood sends between two pauses.
+const FLOOD_BURST: usize = 4;
+
+/// Traffic on threads of its own.
+#[derive(Debug)]
+pub struct Background {
+    control: Arc<Control>,
+    threads: Vec<JoinHandle<Result<()>>>,
+}
+
+#[derive(Debug, Default)]
+struct Control {
+    stop: AtomicBool,
+    /// Bytes or datagrams, as the kind of traffic has it.
+    progress: AtomicU64,
+}
+
+impl Background {
+    /// One TCP connection that carries data in both directions.
+    pub fn tcp(server: &Namespace, client: &Namespace, address: SocketAddr) -> Result<Self> {
+        let control = Arc::new(Control::default());
+        let listener = tcp::listen(server, [address])?.remove(0);
+        let at_server = Arc::clone(&control);
+        let at_client = Arc::clone(&control);
+        let threads = vec![
+            server.spawn_thread(move || stream_both_ways(tcp::accept(&listener)?, &at_server))?,
+            client.spawn_thread(move || stream_both_ways(tcp::connect(address)?, &at_client))?,
+        ];
+        Ok(Self { control, threads })
+    }
+
+    /// Datagrams from the client to an address where nobody has to listen.
+    pub fn flood(client: &Namespace, address: SocketAddr) -> Result<Self> {
+        let control = Arc::new(Control::default());
+        let at_client = Arc::clone(&control);
+        let threads = vec![client.spawn_thread(move || flood(address, &at_client))?];
+        Ok(Self { control, threads })
+    }
+
+    /// Bytes received at either end (TCP) or datagrams sent (flood) so far.
+    pub fn progress(&self) -> u64 {
+        self.control.progress.load(Ordering::Relaxed)
+    }
+
+    /// Waits until this much more has passed.
+    pub fn wait_for(&self, more: u64) -> Result<()> {
+        let wanted = self.progress() + more;
+        wait::until(
+            "the traffic in the background goes on",
+            || Ok(self.progress() >= wanted),
+        )
+    }
+
+    /// Stops, and returns when both ends are through.
+    pub fn stop(mut self) -> Result<()> {
+        self.control.stop.store(true, Ordering::Relaxed);
+        let threads = std::mem::take(&mut self.threads);
+        threads
+            .into_iter()
+            .try_for_each(|thread| thread.join().expect("the thread in the background"))
+    }
+}
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        self.control.stop.store(true, Ordering::Relaxed);
+        for thread in self.threads.drain(..) {
+            // The story failed for a reason of its own; what became of its traffic adds nothing.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Control {
+    /// Whether to go on; fails when nobody has stopped the traffic in all that time.
+    fn goes_on(&self, started: Instant) -> Result<bool> {
+        if started.elapsed() > LONGEST_RUN {
+            bail!(
+                "traffic in the background was not stopped within {} s",
+                LONGEST_RUN.as_secs()
+            );
+        }
+        Ok(!self.stop.load(Ordering::Relaxed))
+    }
+}
+
+fn stream_both_ways(stream: TcpStream, control: &Control) -> Result<()> {
+    thread::scope(|scope| {
+        let sending = scope.spawn(|| send_until_stopped(&stream, control));
+        let received = receive_to_the_end(&stream, control);
+        sending.join().expect("the sending thread")?;
+        received
+    })
+}
+
+fn send_until_stopped(mut stream: &TcpStream, control: &Control) -> Result<()> {
+    let started = Instant::now();
+    let chunk = [0; CHUNK];
+    while control.goes_on(started)? {
+        stream.write_all(&chunk).context("sending in the background")?;
+        thread::sleep(PACE);
+    }
+    stream
+        .shutdown(Shutdown::Write)
+        .context("ending the traffic in the background")
+}
+
+fn receive_to_the_end(mut stream: &TcpStream, control: &Control) -> Result<()> {
+    let mut chunk = [0; CHUNK];
+    loop {
+        match uninterrupted(|| stream.read(&mut chunk)).context("receiving in the background")? {
+            0 => return Ok(()),
+            length => control.progress.fetch_add(length as u64, Ordering::Relaxed),
+        };
+    }
+}
+
+fn flood(address: SocketAddr, control: &Control) -> Result<()> {
+    let started = Instant::now();
+    let socket = udp::unbound_for(address)?;
+    while control.goes_on(started)? {
+        for _ in 0..FLOOD_BURST {
+            socket.send_to(&[0; FLOOD_PAYLOAD], address).context("flooding")?;
+            control.progress.fetch_add(1, Ordering::Relaxed);
+        }
+        thread::sleep(PACE);
+    }
+    Ok(())
+}

@@ -1,0 +1,97 @@
+//! Frames as a story writes them, byte by byte: padding, IPv4 options, IPv6 extension headers.
+
+use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
+
+use anyhow::{Context, Result};
+use etherparse::{Ipv4Options, PacketBuilder};
+use nix::ifaddrs::getifaddrs;
+use nix::sys::socket::{AddressFamily, LinkAddr, MsgFlags, SockFlag, SockType, sendto, socket};
+
+use crate::namespace::Namespace;
+
+/// The shortest frame an Ethernet card sends, without its checksum; shorter ones are padded to it.
+const SHORTEST_FRAME: usize = 60;
+
+/// An end of a cable, as frames name it.
+#[derive(Debug, Clone, Copy)]
+pub struct LinkEnd {
+    link: LinkAddr,
+    hardware: [u8; 6],
+}
+
+impl LinkEnd {
+    /// The end that `interface` of `host` is.
+    pub fn of(host: &Namespace, interface: &str) -> Result<Self> {
+        let link = host.enter(|| link_address(interface))?;
+        let hardware = link.addr().context("the interface has no hardware address")?;
+        Ok(Self { link, hardware })
+    }
+}
+
+/// One UDP datagram in a frame padded to the shortest length of Ethernet.
+pub fn padded_udp(from: (&LinkEnd, SocketAddr), to: (&LinkEnd, SocketAddr), payload: &[u8]) -> Result<Vec<u8>> {
+    let builder = PacketBuilder::ethernet2(from.0.hardware, to.0.hardware);
+    let mut frame = Vec::new();
+    match (from.1, to.1) {
+        (SocketAddr::V4(source), SocketAddr::V4(destination)) => builder
+            .ipv4(source.ip().octets(), destination.ip().octets(), 64)
+            .udp(source.port(), destination.port())
+            .write(&mut frame, payload)?,
+        (SocketAddr::V6(source), SocketAddr::V6(destination)) => builder
+            .ipv6(source.ip().octets(), destination.ip().octets(), 64)
+            .udp(source.port(), destination.port())
+            .write(&mut frame, payload)?,
+        _ => anyhow::bail!("both ends must be of one family"),
+    }
+    // An IPv6 datagram is never that short: it gets a few bytes that belong to no packet all the same.
+    let padded = if frame.len() < SHORTEST_FRAME {
+        SHORTEST_FRAME
+    } else {
+        frame.len() + 7
+    };
+    frame.resize(padded, 0xaa);
+    Ok(frame)
+}
+
+/// One UDP datagram behind an IPv4 header with options (three no-operations and an end of list).
+pub fn udp_with_options(from: (&LinkEnd, SocketAddr), to: (&LinkEnd, SocketAddr), payload: &[u8]) -> Result<Vec<u8>> {
+    let (SocketAddr::V4(source), SocketAddr::V4(destination)) = (from.1, to.1) else {
+        anyhow::bail!("only IPv4 has options");
+    };
+    let mut header = etherparse::Ipv4Header::new(
+        0,
+        64,
+        etherparse::IpNumber::UDP,
+        source.ip().octets(),
+        destination.ip().octets(),
+    )?;
+    header.options = Ipv4Options::from([1, 1, 1, 0]);
+    let mut frame = Vec::new();
+    PacketBuilder::ethernet2(from.0.hardware, to.0.hardware)
+        .ip(etherparse::IpHeaders::Ipv4(
+            header,
+            etherparse::Ipv4Extensions::default(),
+        ))
+        .udp(source.port(), destination.port())
+        .write(&mut frame, payload)?;
+    Ok(frame)
+}
+
+/// Sends frames out of `interface` of `host`, which must be `from`.
+pub fn send(host: &Namespace, from: &LinkEnd, frames: &[Vec<u8>]) -> Result<()> {
+    host.enter(|| {
+        let socket = socket(AddressFamily::Packet, SockType::Raw, SockFlag::SOCK_CLOEXEC, None)?;
+        for frame in frames {
+            sendto(socket.as_raw_fd(), frame, &from.link, MsgFlags::empty()).context("sending a frame")?;
+        }
+        Ok(())
+    })
+}
+
+fn link_address(interface: &str) -> Result<LinkAddr> {
+    getifaddrs()?
+        .filter(|address| address.interface_name == interface)
+        .find_map(|address| address.address?.as_link_addr().copied())
+        .with_context(|| format!("{interface} has no link address"))
+}

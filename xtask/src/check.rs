@@ -1,0 +1,34 @@
+//! `cargo xtask check`: everything that CI asks of the source before it runs any of it. Needs no root.
+
+use anyhow::Result;
+
+use crate::parts::Parts;
+use crate::{codegen, command, ebpf};
+
+/// Options of `cargo xtask check`.
+#[derive(clap::Args)]
+pub(crate) struct Arguments {}
+
+pub(crate) fn run(_arguments: &Arguments) -> Result<()> {
+    let mut parts = Parts::default();
+    parts.run("formatting", || cargo(&["fmt", "--all", "--check"]))?;
+    parts.run("clippy", || {
+        cargo(&[
+            "clippy",
+            "--workspace",
+            "--all-targets",
+            "--quiet",
+            "--",
+            "--deny",
+            "warnings",
+        ])
+    })?;
+    parts.run("generated code", || codegen::run(&codegen::Arguments::checking()))?;
+    parts.run("kernel object", || ebpf::run(&ebpf::Arguments::checking()))?;
+    parts.report();
+    Ok(())
+}
+
+fn cargo(arguments: &[&str]) -> Result<()> {
+    command::run(command::cargo().args(arguments))
+}

@@ -1,0 +1,124 @@
+//! `cargo xtask test`: installs what the tests need and runs all of them.
+//!
+//! Host tests need nothing but Rust. The stories need root and a few programs; what is missing is installed where
+//! that is possible (root on Debian), and nothing else is. Run by an ordinary user, the stories say why they are left
+//! out; run by root, or in CI, none may be.
+
+use std::env;
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use crate::command;
+use crate::parts::Parts;
+
+/// Programs that the tests call, and the Debian packages that have them.
+const TOOLS: [(&str, &str); 8] = [
+    ("bpftool", "bpftool"),
+    ("clang", "clang"),
+    ("curl", "curl"),
+    ("ethtool", "ethtool"),
+    ("ip", "iproute2"),
+    ("ss", "iproute2"),
+    ("tc", "iproute2"),
+    ("tcpdump", "tcpdump"),
+];
+
+/// Set when no test may be left out for want of root.
+const REQUIRE_ROOT: &str = "PORTMETER_REQUIRE_ROOT";
+
+/// Options of `cargo xtask test`.
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// Run only the tests whose name contains this
+    filter: Option<String>,
+    /// Run the stories alone
+    #[arg(long)]
+    stories: bool,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    let filter = arguments.filter.as_deref();
+    let mut parts = Parts::default();
+    parts.run("tools", install_missing_tools)?;
+    if !arguments.stories {
+        let all_but_stories = ["--workspace", "--exclude", "portmeter-tests", "--no-fail-fast"];
+        parts.run("host tests", || command::run(tests(&all_but_stories)?.args(filter)))?;
+    }
+    parts.run("building the binary", || {
+        command::run(command::cargo().args(["build", "--release", "--package", "portmeter"]))
+    })?;
+    let stories = ["--package", "portmeter-tests"];
+    parts.run("building the stories", || {
+        command::run(tests(&stories)?.arg("--no-run"))
+    })?;
+    parts.run("stories", || {
+        let binary = target_folder()?.join("release/portmeter");
+        command::run(tests(&stories)?.args(filter).env("PORTMETER_BINARY", binary))
+    })?;
+    parts.report();
+    Ok(())
+}
+
+/// `cargo test`, with nothing left out where nothing has to be.
+fn tests(arguments: &[&str]) -> Result<Command> {
+    let mut tests = command::cargo();
+    tests.arg("test").args(arguments);
+    if is_root()? {
+        tests.env(REQUIRE_ROOT, "1");
+    }
+    Ok(tests)
+}
+
+fn install_missing_tools() -> Result<()> {
+    let missing: Vec<_> = TOOLS.into_iter().filter(|(tool, _)| !is_on_path(tool)).collect();
+    if missing.is_empty() {
+        println!("all there");
+        return Ok(());
+    }
+    let tools: Vec<&str> = missing.iter().map(|(tool, _)| *tool).collect();
+    let mut packages: Vec<&str> = missing.iter().map(|(_, package)| *package).collect();
+    packages.dedup();
+    if !is_root()? || !is_on_path("apt-get") {
+        // Whether that matters is for the stories to say.
+        println!(
+            "missing: {}. On Debian: apt-get install {}",
+            tools.join(", "),
+            packages.join(" ")
+        );
+        return Ok(());
+    }
+    println!("installing {}", packages.join(" "));
+    apt_get(&["update"])?;
+    apt_get(&[["install", "--yes", "--no-install-recommends"].as_slice(), &packages].concat())
+}
+
+fn apt_get(arguments: &[&str]) -> Result<()> {
+    command::run(
+        Command::new("apt-get")
+            .args(["--quiet", "--quiet"])
+            .args(arguments)
+            .env("DEBIAN_FRONTEND", "noninteractive"),
+    )
+}
+
+fn is_root() -> Result<bool> {
+    Ok(command::output(Command::new("id").arg("-u"))?.trim() == "0")
+}
+
+fn is_on_path(tool: &str) -> bool {
+    let path = env::var_os("PATH").unwrap_or_default();
+    env::split_paths(&path).any(|folder| fs::metadata(folder.join(tool)).is_ok_and(|metadata| metadata.is_file()))
+}
+
+/// Where cargo puts what it builds, whatever the environment and its configuration say.
+fn target_folder() -> Result<PathBuf> {
+    let metadata = command::output(command::cargo().args(["metadata", "--format-version", "1", "--no-deps"]))?;
+    let metadata: serde_json::Value = serde_json::from_str(&metadata)?;
+    Ok(metadata["target_directory"]
+        .as_str()
+        .context("cargo names no target folder")?
+        .into())
+}
