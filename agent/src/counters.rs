@@ -67,9 +67,9 @@ pub trait CounterReader: Send + Sync {
     /// The life that the counters belong to.
     fn map_life(&self) -> MapLifeId;
 
-    /// The tracked ports, ascending.
+    /// The ports that have a counter, ascending; more than are tracked when some were tracked before.
     fn ports(&self) -> &[u16];
 
-    /// The port's counter now; zero for a port that is not tracked.
+    /// The port's counter now; zero for a port that has none.
     fn read(&self, port: u16) -> Counter;
 }

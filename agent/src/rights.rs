@@ -4,7 +4,7 @@ use caps::{CapSet, Capability, has_cap};
 
 /// The process lacks what loading BPF programs takes.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("portmeter may not load BPF programs here (missing {0}): run it as root, for example with sudo")]
+#[error("loading BPF programs is not allowed here (missing {0}): run it as root, for example with sudo")]
 pub struct MissingRights(String);
 
 /// Whether BPF programs can be loaded and attached: CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON, or CAP_SYS_ADMIN in

@@ -1,5 +1,6 @@
 //! The decision: which port a packet counts for, if any, and how much.
 
+use super::ip::{Found, Ip, bytes_behind};
 use super::ipv4::Ipv4;
 use super::ipv6::Ipv6;
 use super::link::{Network, find_network};
@@ -9,43 +10,6 @@ use crate::layout::UnattributedReason;
 
 /// Source and destination port: all that a first fragment must hold of a transport header.
 const PORTS_BYTES: u32 = 4;
-
-/// What an IP header leads to.
-pub(super) enum Found {
-    /// A TCP or UDP header.
-    Transport(Transport),
-    /// A protocol that is counted nowhere.
-    NotCounted,
-    /// Something that may belong to a tracked port.
-    Unattributable(UnattributedReason),
-}
-
-/// Lengths of a packet without the parts that are not on the wire.
-pub(super) struct Lengths {
-    /// From the first byte of the IP header to the end of the payload.
-    pub(super) ip_bytes: u32,
-    /// From the first byte of the IP header to the transport header.
-    pub(super) header_bytes: u32,
-}
-
-/// What both versions of IP answer, each in its own way.
-pub(super) trait Ip: Copy {
-    /// Offset of the header's first byte.
-    fn offset(&self) -> usize;
-
-    fn find_transport(&self, packet: &impl Packet) -> Result<Found, Truncated>;
-
-    /// Whether the local end is one of this host's addresses.
-    fn is_local(&self, packet: &impl Packet, lookups: &impl Lookups, direction: Direction) -> Result<bool, Truncated>;
-
-    /// The packet's lengths; `None` when its own length contradicts that of the packet.
-    fn lengths(
-        &self,
-        packet: &impl Packet,
-        header_bytes: u32,
-        gso_size_bytes: u32,
-    ) -> Result<Option<Lengths>, Truncated>;
-}
 
 /// Decides over a packet of which `packet` can read everything there is: ending too early means malformed.
 #[inline(always)]
@@ -176,10 +140,4 @@ fn unattributed(reason: UnattributedReason, packet: &impl Packet, ip_offset: usi
 #[inline(always)]
 fn frame_size(packet: &impl Packet, ip_offset: usize) -> WireSize {
     WireSize::single(bytes_behind(packet, ip_offset))
-}
-
-/// Bytes of the packet from `offset` to its end. Whatever lies before `offset` has been read, so it is within.
-#[inline(always)]
-pub(super) fn bytes_behind(packet: &impl Packet, offset: usize) -> u32 {
-    packet.length_bytes().wrapping_sub(offset as u32)
 }

@@ -1,6 +1,6 @@
 //! IPv4 (RFC 791): header with options, fragments, lengths.
 
-use super::classify::{Found, Ip, Lengths, bytes_behind};
+use super::ip::{Found, Ip, Lengths, bytes_behind};
 use super::transport::{Transport, is_counted};
 use super::{Direction, Lookups, Packet, Truncated};
 use crate::layout::UnattributedReason;

@@ -1,6 +1,6 @@
 //! IPv6 (RFC 8200): the chain of extension headers, fragments, lengths, jumbograms.
 
-use super::classify::{Found, Ip, Lengths, bytes_behind};
+use super::ip::{Found, Ip, Lengths, bytes_behind};
 use super::transport::{Transport, is_counted};
 use super::{Direction, Lookups, Packet, Truncated};
 use crate::layout::UnattributedReason;

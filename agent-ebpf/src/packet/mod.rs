@@ -8,6 +8,7 @@
 //! looked up first, and only then are the local address checked and lengths worked out.
 
 mod classify;
+mod ip;
 mod ipv4;
 mod ipv6;
 mod link;

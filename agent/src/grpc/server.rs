@@ -43,14 +43,18 @@ pub async fn serve<H: Health>(
 }
 
 fn routes<L: Clone, H: Health>(mut server: Server<L>, services: Services, health: HealthServer<H>) -> Router<L> {
-    let reflection = tonic_reflection::server::Builder::configure()
-        .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
-        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-        .build_v1()
-        .expect("the committed descriptors are well formed");
+    let reflection = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    let (v1, v1alpha) = (reflection().build_v1(), reflection().build_v1alpha());
+    let well_formed = "the committed descriptors are well formed";
     server
         .add_service(health)
-        .add_service(reflection)
+        .add_service(v1.expect(well_formed))
+        // What grpcio's reflection client still asks for.
+        .add_service(v1alpha.expect(well_formed))
         .add_service(services.keys)
         .add_service(services.traffic)
         .add_service(services.ports)

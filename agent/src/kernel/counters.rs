@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::{KernelError, Pins, life, maps, slots};
 use crate::counters::{Counter, CounterReader, MapLifeId};
 
-/// Read access to every tracked port's counter.
+/// Read access to the counter of every port that has one.
 pub struct KernelCounters {
     life: MapLifeId,
     memory: MmapRaw,
@@ -45,7 +45,7 @@ impl KernelCounters {
         let port_slots: Array<_, i32> = pinned(PORT_SLOTS)?
             .try_into()
             .map_err(|error| KernelError::map(PORT_SLOTS, &error))?;
-        let slots = slots::tracked_slots(&slots::read(&port_slots)?);
+        let slots = slots::slots_of(&slots::read(&port_slots)?);
         match pinned(PORT_COUNTERS)? {
             Map::Array(data) => Self::from_data(&data, &life, slots),
             _ => Err(KernelError::Map {

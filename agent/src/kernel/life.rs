@@ -50,6 +50,16 @@ pub(super) fn read(pins: &Pins) -> Result<MapLife, KernelError> {
         .map_err(|error| KernelError::map(MAP_LIFE, &error))
 }
 
+/// Clears maps that an earlier start had pinned but not yet described when it was killed; nothing was attached to
+/// them. Tells whether there were such.
+pub(super) fn clear_unfinished(pins: &Pins) -> Result<bool, KernelError> {
+    let is_unfinished = read(pins)?.id == [0; 16];
+    if is_unfinished {
+        pins.remove_maps();
+    }
+    Ok(is_unfinished)
+}
+
 /// Writes the maps' description of themselves.
 pub(super) fn write(ebpf: &mut Ebpf, life: &MapLife) -> Result<(), KernelError> {
     let map = super::maps::find_mut(ebpf, MAP_LIFE)?;

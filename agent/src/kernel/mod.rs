@@ -93,7 +93,7 @@ impl Kernel {
         bpffs::ensure_mounted()?;
         let hook = attach::choose_hook(options.hook)?;
         let pins = Pins::of(options.instance);
-        let is_new_life = pins.prepare()?;
+        let is_new_life = pins.prepare()? || life::clear_unfinished(&pins)?;
         let result = Self::load(options, hook, pins.clone(), is_new_life);
         if result.is_err() && is_new_life {
             pins.remove_maps();

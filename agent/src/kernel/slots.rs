@@ -37,7 +37,7 @@ pub(super) fn assign(
     Some(wanted)
 }
 
-/// Makes the programs count `tracked` and nothing else; gives each tracked port's slot.
+/// Makes the programs count `tracked` and nothing else; gives the slot of every port that has one.
 pub(super) fn track(
     ebpf: &mut Ebpf,
     tracked: &BTreeSet<u16>,
@@ -57,14 +57,14 @@ pub(super) fn track(
                 .map_err(|error| KernelError::map(PORT_SLOTS, &error))?;
         }
     }
-    Ok(tracked_slots(&wanted))
+    Ok(slots_of(&wanted))
 }
 
-/// The tracked ports' slots as the pinned map has them.
-pub(super) fn tracked_slots(values: &BTreeMap<u16, i32>) -> BTreeMap<u16, u32> {
+/// The slot of every port that has one, tracked still or no longer: what such a port counted last has to be booked too.
+pub(super) fn slots_of(values: &BTreeMap<u16, i32>) -> BTreeMap<u16, u32> {
     values
         .iter()
-        .filter_map(|(port, slot)| Some((*port, u32::try_from(*slot).ok()?.checked_sub(1)?)))
+        .filter_map(|(port, value)| Some((*port, value.unsigned_abs().checked_sub(1)?)))
         .collect()
 }
 
@@ -97,7 +97,7 @@ mod tests {
         let third = assign(&second, &BTreeSet::from([10]), 3).unwrap();
         assert_eq!(third, BTreeMap::from([(10, 1), (20, -2), (30, -3)]));
         assert_eq!(assign(&third, &BTreeSet::from([40]), 3), None);
-        assert_eq!(tracked_slots(&third), BTreeMap::from([(10, 0)]));
+        assert_eq!(slots_of(&third), BTreeMap::from([(10, 0), (20, 1), (30, 2)]));
     }
 
     #[test]

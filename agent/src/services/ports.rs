@@ -78,11 +78,11 @@ fn check(snapshot: &Snapshot, ports: &PortSet) -> PortCheck {
                 if !ports.contains(port) {
                     issues.push(format!(
                         "Port {port} of key {} is outside the configured ports {ports}",
-                        key.uuid
+                        key.id.0
                     ));
                 }
             }
-            None if key.is_active => issues.push(format!("Key {} has no port", key.uuid)),
+            None if key.is_active => issues.push(format!("Key {} has no port", key.id.0)),
             None => {}
         }
     }

@@ -46,8 +46,8 @@ fn says_in_one_sentence_why_it_does_not_start() {
     );
     let text = refusal(with_key(&mut gateway(&["--agent", "nowhere"])));
     assert!(text.contains("`nowhere` is no address of an agent"), "{text}");
-    let open = ["--http", "0.0.0.0:0", "--panel-auth", "open"];
-    let text = refusal(with_key(gateway(&agent).args(open)));
+    let open = ["--agent", "nowhere", "--http", "0.0.0.0:0", "--panel-auth", "open"];
+    let text = refusal(with_key(&mut gateway(&open)));
     assert!(text.contains("allow_open_panel"), "{text}");
 }
 
