@@ -322,10 +322,10 @@ impl Agent {
                 services.ports.clone(),
                 services.system.clone(),
             );
-            let panel_auth = match self.config.http.panel_auth {
-                PanelAuth::Key => portmeter_gateway::PanelAuth::Key,
-                PanelAuth::Open => portmeter_gateway::PanelAuth::Open,
-            };
+            let panel_auth = self.config.http.panel_auth;
+            if panel_auth == PanelAuth::Open {
+                tracing::warn!("the panel's routes answer without the API key");
+            }
             let gateway = GatewayConfig {
                 api_key: self.api_key.clone(),
                 panel_auth,

@@ -1,9 +1,8 @@
 //! Portmeter's REST interface.
 //!
 //! The gateway turns the documented REST paths into calls of the agent's gRPC services and their answers into JSON.
-//! It maps and nothing else: every number comes from the agent, and all it keeps is the text of the last
-//! list of keys, which the agent confirms each time. It is the only crate that
-//! knows a REST shape.
+//! It maps and nothing else: every number comes from the agent, and all it keeps is the text of the last list of keys,
+//! which the agent confirms each time. It is the only crate that knows a REST shape.
 //!
 //! # Starting it
 //!
@@ -46,9 +45,8 @@
 //! # The rooms
 //!
 //! `routes` is the table; `auth` stands before each handler; `meta`, `keys`, `traffic` and `ports` are the handlers;
-//! `key_list` keeps the last
-//! list; `request` reads, `answer` writes, `failure` reports; `moment` and `size` write times and sizes; `backend` and
-//! `transport` reach the agent; `server` listens; `cli` starts it all as a program.
+//! `key_list` keeps the last list; `request` reads, `answer` writes, `failure` reports; `moment` and `size` write times
+//! and sizes; `backend` and `transport` reach the agent; `server` listens; `cli` starts it all as a program.
 
 #![forbid(unsafe_code)]
 

@@ -14,6 +14,7 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
+pub use portmeter_gateway::PanelAuth;
 pub use ports::{InvalidPortSet, PortSet};
 pub use sources::{ConfigError, Flags, load};
 
@@ -124,16 +125,6 @@ impl Default for HttpConfig {
             allow_open_panel_on_network: false,
         }
     }
-}
-
-/// Whether the panel routes need the API key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum PanelAuth {
-    /// They do.
-    Key,
-    /// They answer anybody who reaches them.
-    Open,
 }
 
 /// `[grpc]`

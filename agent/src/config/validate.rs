@@ -2,7 +2,9 @@
 
 use std::net::SocketAddr;
 
-use super::{Config, HookChoice, Interfaces, PanelAuth};
+use portmeter_gateway::cli::check_panel;
+
+use super::{Config, HookChoice, Interfaces};
 
 impl Config {
     /// One sentence about the first thing that is wrong, naming the setting and the way out.
@@ -58,14 +60,14 @@ impl Config {
 
     /// What answers without a key stays on loopback unless a second setting says otherwise.
     fn exposure(&self) -> Result<(), String> {
-        let open_panel = self.http.panel_auth == PanelAuth::Open;
-        if open_panel && !self.http.listen.ip().is_loopback() && !self.http.allow_open_panel_on_network {
-            return Err(format!(
+        let http = &self.http;
+        check_panel(http.listen, http.panel_auth, http.allow_open_panel_on_network).map_err(|_| {
+            format!(
                 "`http.panel_auth` is \"open\" and `http.listen` is {}: anybody who reaches it could delete keys; \
                  set `http.allow_open_panel_on_network = true` if that is wanted",
-                self.http.listen
-            ));
-        }
+                http.listen
+            )
+        })?;
         if !self.metrics.listen.ip().is_loopback() && !self.metrics.allow_on_network {
             return Err(format!(
                 "`metrics.listen` is {} and needs no key; set `metrics.allow_on_network = true` if that is wanted",
@@ -117,6 +119,7 @@ fn collide(one: SocketAddr, other: SocketAddr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::PanelAuth;
 
     fn refused(change: impl FnOnce(&mut Config)) -> String {
         let mut config = Config::default();
