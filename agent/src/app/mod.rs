@@ -1,0 +1,259 @@
+//! The whole agent: builds the parts in order, runs them, drains them.
+//!
+//! A start changes nothing before everything it needs is there: configuration, rights, locks on data and instance,
+//! listeners, store, kernel, in this order. A failed one takes back what it made.
+
+mod start;
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use portmeter_gateway::{Backend, GatewayConfig};
+use portmeter_proto::api_key::ApiKey;
+use portmeter_proto::v1::{key_service_server, port_service_server, system_service_server, traffic_service_server};
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tonic_health::ServingStatus;
+use tonic_health::pb::health_server::{Health, HealthServer};
+use tonic_health::server::HealthReporter;
+
+use crate::api_key::Origin;
+use crate::config::{Config, PanelAuth};
+use crate::counters::CounterReader;
+use crate::first_session::{self, Facts};
+use crate::follow::Follower;
+use crate::grpc::{self, Services, SystemSource};
+use crate::instance::{Locks, socket_path};
+use crate::kernel::{Hook, Kernel};
+use crate::network::rtnetlink::{NetworkReader, NetworkWatcher};
+use crate::network::sockets::SocketProbe;
+use crate::sampler;
+use crate::services::{KeyService, PortService, Rates, TrafficService};
+use crate::state::AgentState;
+use crate::store::{PortProbe, Store};
+
+/// How long running calls may take to finish after the agent was told to stop.
+const DRAIN_LIMIT: Duration = Duration::from_secs(5);
+
+/// What to run.
+pub struct Options {
+    /// The checked configuration.
+    pub config: Config,
+    /// Whether this process serves REST too.
+    pub with_gateway: bool,
+    /// Whether programs and pins are removed when the agent stops.
+    pub detach_on_exit: bool,
+    /// The API key from the environment.
+    pub api_key: Option<String>,
+}
+
+/// Runs the agent until `shutdown`. `announce` is given the text for the user once everything is up.
+pub async fn run(options: Options, shutdown: CancellationToken, announce: impl FnOnce(&str)) -> Result<()> {
+    let (agent, undo) = start::start(options).await?;
+    undo.keep();
+    announce(&agent.greeting());
+    agent.run_until(shutdown).await
+}
+
+/// A started agent.
+struct Agent {
+    config: Config,
+    detach_on_exit: bool,
+    _locks: Locks,
+    /// Taken when it is served; `None` where the gateway runs elsewhere.
+    http: Option<TcpListener>,
+    /// Taken when they are served.
+    grpc: Option<grpc::Listeners>,
+    http_address: Option<SocketAddr>,
+    grpc_address: SocketAddr,
+    api_key: ApiKey,
+    api_key_origin: Origin,
+    store: Arc<Store>,
+    kernel: Arc<Mutex<Kernel>>,
+    reader: Arc<dyn CounterReader>,
+    rates: Arc<Rates>,
+    state: Arc<AgentState>,
+    network: NetworkReader,
+    /// Taken when the network is followed.
+    watcher: Option<NetworkWatcher>,
+}
+
+impl Agent {
+    fn follower(&self) -> Follower {
+        Follower {
+            kernel: Arc::clone(&self.kernel),
+            reader: self.network.clone(),
+            interfaces: self.config.capture.interfaces.clone(),
+            state: Arc::clone(&self.state),
+        }
+    }
+
+    fn greeting(&self) -> String {
+        let attached = self.state.attached();
+        let hook = match attached.first().map(|one| one.hook) {
+            Some(Hook::Clsact) => "clsact",
+            _ => "TCX",
+        };
+        first_session::text(&Facts {
+            interfaces: attached.into_iter().map(|one| one.target.name).collect(),
+            hook,
+            ports: self.config.capture.ports.to_string(),
+            http: self.http_address,
+            grpc: self.grpc_address,
+            socket: &socket_path(&self.config.agent.instance),
+            api_key: &self.api_key_origin,
+            next_port: self.next_port(),
+        })
+    }
+
+    /// The port that a key made now would get.
+    fn next_port(&self) -> Option<u16> {
+        let snapshot = self.store.snapshot();
+        let held = SocketProbe.held_ports().unwrap_or_default();
+        let is_taken = |port: &u16| snapshot.entries.iter().any(|entry| entry.key.port == Some(*port));
+        self.config
+            .capture
+            .ports
+            .iter()
+            .find(|port| !is_taken(port) && !held.contains(port))
+    }
+
+    fn services(&self, shutdown: &CancellationToken) -> Services {
+        let system = SystemSource {
+            state: Arc::clone(&self.state),
+            kernel: Arc::clone(&self.kernel),
+            reader: Arc::clone(&self.reader),
+            store: Arc::clone(&self.store),
+        };
+        Services::new(
+            KeyService::new(Arc::clone(&self.store)),
+            TrafficService::new(
+                Arc::clone(&self.store),
+                Arc::clone(&self.reader),
+                Arc::clone(&self.rates),
+                self.network.clone(),
+            ),
+            PortService::new(Arc::clone(&self.store), Arc::new(self.config.capture.ports.clone())),
+            Arc::new(system),
+            shutdown.clone(),
+        )
+    }
+
+    /// Runs every part until `shutdown`, or until one of them ends by itself, which none should.
+    async fn run_until(mut self, shutdown: CancellationToken) -> Result<()> {
+        let (reporter, health) = tonic_health::server::health_reporter();
+        set_health(&reporter, ServingStatus::Serving).await;
+        let mut tasks = self.spawn(health, &shutdown);
+
+        let ended = shutdown.run_until_cancelled(tasks.join_next()).await;
+        // Told to stop, the parts may be quicker to end than this is to be told.
+        let was_told = shutdown.is_cancelled();
+        shutdown.cancel();
+        tracing::info!("stopping");
+        set_health(&reporter, ServingStatus::NotServing).await;
+        drain(&mut tasks).await;
+        self.finish().await?;
+        let _ = std::fs::remove_file(socket_path(&self.config.agent.instance));
+        tracing::info!("stopped");
+        match ended {
+            Some(Some(Ok(Err(error)))) => Err(error),
+            Some(_) if !was_told => bail!("a part of the agent ended by itself; the log says more"),
+            _ => Ok(()),
+        }
+    }
+
+    /// Starts every part as a task of its own.
+    fn spawn<H: Health>(&mut self, health: HealthServer<H>, shutdown: &CancellationToken) -> JoinSet<Result<()>> {
+        let services = self.services(shutdown);
+        let mut tasks = JoinSet::new();
+        let (reader, rates) = (Arc::clone(&self.reader), Arc::clone(&self.rates));
+        tasks.spawn(done(sampler::sample(reader, rates, shutdown.clone())));
+        let commit_interval = Duration::from_secs(self.config.ledger.commit_interval_seconds);
+        let (store, state) = (Arc::clone(&self.store), Arc::clone(&self.state));
+        tasks.spawn(done(sampler::book(store, state, commit_interval, shutdown.clone())));
+        let follower = self.follower();
+        if let Some(watcher) = self.watcher.take() {
+            tasks.spawn(done(follower.run(watcher, shutdown.clone())));
+        }
+        if let Some(listener) = self.http.take() {
+            tasks.spawn(done(self.gateway(listener, services.clone(), shutdown.clone())));
+        }
+        if let Some(listeners) = self.grpc.take() {
+            let (api_key, shutdown) = (self.api_key.clone(), shutdown.clone());
+            tasks.spawn(async move {
+                let served = grpc::serve(listeners, services, health, api_key, shutdown).await;
+                served.context("the gRPC server failed")
+            });
+        }
+        tasks
+    }
+
+    /// REST over the services of this process.
+    fn gateway(
+        &self,
+        listener: TcpListener,
+        services: Services,
+        shutdown: CancellationToken,
+    ) -> impl Future<Output = ()> + use<> {
+        let panel_auth = self.config.http.panel_auth;
+        if panel_auth == PanelAuth::Open {
+            tracing::warn!("the panel's routes answer without the API key");
+        }
+        let backend = Backend::in_process(services.keys, services.traffic, services.ports, services.system);
+        let api_key = self.api_key.clone();
+        let router = portmeter_gateway::router(backend, GatewayConfig { api_key, panel_auth });
+        portmeter_gateway::serve(listener, router, shutdown)
+    }
+
+    /// The last booking. When the programs are to go, they go first, so that it is the last word.
+    async fn finish(&self) -> Result<()> {
+        if !self.detach_on_exit {
+            let closed = self.store.close().await;
+            return closed.context("the last booking failed; the next start makes up for it");
+        }
+        self.lock_kernel().detach_all();
+        let closed = self.store.close().await;
+        closed.context("the last booking failed; the pinned counters stay for the next start")?;
+        self.lock_kernel().remove_pins();
+        Ok(())
+    }
+
+    fn lock_kernel(&self) -> MutexGuard<'_, Kernel> {
+        self.kernel.lock().expect("nothing panics while it holds this lock")
+    }
+}
+
+/// A task that cannot fail.
+async fn done(task: impl Future<Output = ()>) -> Result<()> {
+    task.await;
+    Ok(())
+}
+
+/// Lets running calls finish, for as long as that is bearable.
+async fn drain(tasks: &mut JoinSet<Result<()>>) {
+    let all = async { while tasks.join_next().await.is_some() {} };
+    if tokio::time::timeout(DRAIN_LIMIT, all).await.is_err() {
+        tracing::warn!(
+            "some calls did not finish in {} s and are cut off",
+            DRAIN_LIMIT.as_secs()
+        );
+        tasks.shutdown().await;
+    }
+}
+
+/// The server as a whole and each service, as gRPC's health protocol names them.
+async fn set_health(reporter: &HealthReporter, status: ServingStatus) {
+    let names = [
+        "",
+        key_service_server::SERVICE_NAME,
+        traffic_service_server::SERVICE_NAME,
+        port_service_server::SERVICE_NAME,
+        system_service_server::SERVICE_NAME,
+    ];
+    for name in names {
+        reporter.set_service_status(name, status).await;
+    }
+}

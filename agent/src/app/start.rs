@@ -1,0 +1,168 @@
+//! The start: everything that has to be there, in order, before anything is changed.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+use anyhow::{Context, Result, bail};
+use tokio::net::{TcpListener, UnixListener};
+
+use super::{Agent, Options};
+use crate::config::{Config, Interfaces};
+use crate::counters::CounterReader;
+use crate::instance::{Locks, Undo, socket_path};
+use crate::kernel::{Kernel, KernelOptions};
+use crate::network::plan;
+use crate::network::rtnetlink::NetworkWatcher;
+use crate::network::sockets::SocketProbe;
+use crate::services::Rates;
+use crate::state::AgentState;
+use crate::store::{OpenStore, Store};
+use crate::{api_key, grpc, rights};
+
+/// Builds the agent and attaches it. What was made on the way is taken back when the [`Undo`] is dropped.
+pub(super) async fn start(options: Options) -> Result<(Agent, Undo)> {
+    let Options {
+        config,
+        with_gateway,
+        detach_on_exit,
+        api_key,
+    } = options;
+    let given_key = api_key::given(api_key.as_deref(), config.http.api_key_file.as_deref())?;
+    rights::check()?;
+    let watcher = NetworkWatcher::open().context("rtnetlink cannot be opened")?;
+    check_interfaces(&watcher, &config).await?;
+
+    let mut undo = Undo::default();
+    let locks = Locks::take(&config.agent.data_dir, &config.agent.instance, &mut undo)?;
+    let (http, grpc) = bind(&config, with_gateway, &mut undo).await?;
+    let (api_key, api_key_origin) = match given_key {
+        Some(given) => given,
+        None => api_key::kept_or_made(&config.agent.data_dir, &mut undo)?,
+    };
+    for suffix in ["", "-wal", "-shm"] {
+        undo.watch_file(config.agent.data_dir.join(format!("ledger.db{suffix}")));
+    }
+    let open_store = OpenStore::open(&config.agent.data_dir)?;
+    // A key keeps its port when the configured ports change, so its port is counted as well.
+    let ports = config.capture.ports.iter().chain(open_store.assigned_ports()).collect();
+    let mut kernel = Kernel::open(&KernelOptions {
+        instance: &config.agent.instance,
+        hook: config.capture.hook,
+        ports: &ports,
+        ledger_id: open_store.ledger_id(),
+    })?;
+    let reader: Arc<dyn CounterReader> = kernel.counters();
+    let store = match take_up(open_store, &mut kernel, &config) {
+        Ok(store) => store,
+        Err(error) => {
+            kernel.take_back();
+            return Err(error);
+        }
+    };
+
+    let state = Arc::new(AgentState::new(config.agent.instance.clone()));
+    state.set_ledger_writable(true);
+    let agent = Agent {
+        detach_on_exit,
+        _locks: locks,
+        http_address: http.as_ref().and_then(|listener| listener.local_addr().ok()),
+        grpc_address: grpc.tcp.local_addr().context("the gRPC listener has no address")?,
+        http,
+        grpc: Some(grpc),
+        api_key,
+        api_key_origin,
+        store: Arc::new(store),
+        kernel: Arc::new(Mutex::new(kernel)),
+        reader,
+        rates: Arc::new(Rates::default()),
+        state,
+        network: watcher.reader(),
+        watcher: Some(watcher),
+        config,
+    };
+    attach(&agent).await?;
+    Ok((agent, undo))
+}
+
+/// Puts the ledger to work on the kernel's counters.
+fn take_up(open_store: OpenStore, kernel: &mut Kernel, config: &Config) -> Result<Store> {
+    let ledger_id = open_store.ledger_id();
+    let ports = config.capture.ports.iter().collect();
+    let store = open_store
+        .start(kernel.counters(), kernel.origin(), ports, Box::new(SocketProbe))
+        .context("the ledger cannot take up the kernel's counters")?;
+    kernel.adopt(ledger_id)?;
+    Ok(store)
+}
+
+/// A start on interfaces that are all missing is a mistake; one that is missing among others may come.
+async fn check_interfaces(watcher: &NetworkWatcher, config: &Config) -> Result<()> {
+    let network = watcher
+        .reader()
+        .read()
+        .await
+        .context("the network's interfaces cannot be read")?;
+    let plan = plan::plan(&network, &config.capture.interfaces);
+    if !plan.targets.is_empty() {
+        return Ok(());
+    }
+    let present: Vec<&str> = network
+        .interfaces
+        .iter()
+        .map(|interface| interface.name.as_str())
+        .collect();
+    match &config.capture.interfaces {
+        Interfaces::Named(names) => bail!(
+            "no interface to count on: there is no {}; this host has {}",
+            names.join(" and no "),
+            present.join(", ")
+        ),
+        Interfaces::Auto => bail!(
+            "no interface to count on: none of {} has an IP address; name one with --interface",
+            present.join(", ")
+        ),
+    }
+}
+
+async fn bind(config: &Config, with_gateway: bool, undo: &mut Undo) -> Result<(Option<TcpListener>, grpc::Listeners)> {
+    let http = if with_gateway {
+        Some(listen(config.http.listen, "REST", "--http").await?)
+    } else {
+        None
+    };
+    let tcp = listen(config.grpc.listen, "gRPC", "--grpc").await?;
+    let path = socket_path(&config.agent.instance);
+    // Whoever made it is gone: the instance's lock is ours.
+    let _ = std::fs::remove_file(&path);
+    undo.watch_file(path.clone());
+    let unix = UnixListener::bind(&path).with_context(|| format!("cannot listen on {}", path.display()))?;
+    Ok((http, grpc::Listeners { tcp, unix }))
+}
+
+async fn listen(address: SocketAddr, what: &str, flag: &str) -> Result<TcpListener> {
+    match TcpListener::bind(address).await {
+        Ok(listener) => Ok(listener),
+        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
+            bail!("{address} is in use by another program: stop it, or choose another {what} address with {flag}")
+        }
+        Err(error) => bail!("cannot listen on {address} for {what} ({error}): choose another address with {flag}"),
+    }
+}
+
+/// The first attachment. Where nothing can be attached the start has failed.
+async fn attach(agent: &Agent) -> Result<()> {
+    let plan = agent
+        .follower()
+        .apply()
+        .await
+        .context("the network's interfaces cannot be read")?;
+    for warning in plan.warnings {
+        tracing::warn!("{warning}");
+    }
+    if agent.state.attached().is_empty() {
+        let problems = agent.state.problems().join("; ");
+        agent.lock_kernel().take_back();
+        bail!("nothing can be counted: {problems}");
+    }
+    Ok(())
+}
