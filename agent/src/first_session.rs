@@ -24,6 +24,12 @@ pub struct Facts<'a> {
     pub api_key: &'a Origin,
     /// The port that the next key gets.
     pub next_port: Option<u16>,
+    /// This program.
+    pub program: &'a Path,
+    /// The data folder.
+    pub data_folder: &'a Path,
+    /// The instance's name.
+    pub instance: &'a str,
 }
 
 /// Bytes that the second command sends: 100 datagrams of 1,000 bytes, each with 28 bytes of IP and UDP header.
@@ -72,8 +78,18 @@ fn commands(facts: &Facts<'_>) -> Option<String> {
          curl -s -H \"{header}\" -d '{{\"name\":\"first\"}}' \\\n    http://{url}/api/keys; echo\n\n\
          bash -c 'for i in {{1..100}}; do\n    head -c 1000 /dev/zero >/dev/udp/127.0.0.1/{port}; done'\n\n\
          curl -s -H \"{header}\" \\\n    http://{url}/api/traffic/simple; echo\n\n\
-         Ctrl-C stops the agent; the kernel goes on counting. `portmeter uninstall` ends that too.\n"
+         Ctrl-C stops the agent; the kernel goes on counting. What ends that too:\n\n{}\n",
+        uninstall(facts)
     ))
+}
+
+/// The command that takes this agent out of the kernel.
+fn uninstall(facts: &Facts<'_>) -> String {
+    let (program, data) = (quoted(facts.program), quoted(facts.data_folder));
+    match facts.instance {
+        "default" => format!("{program} uninstall \\\n    --data-dir {data}"),
+        instance => format!("{program} uninstall --instance {instance} \\\n    --data-dir {data}"),
+    }
 }
 
 /// An address to connect to for one that was bound.
@@ -86,7 +102,7 @@ fn reachable(address: SocketAddr) -> std::net::IpAddr {
     }
 }
 
-/// A path as a shell takes it inside double quotes within `$( )`.
+/// A path as a shell takes it, also inside double quotes within `$( )`.
 fn quoted(path: &Path) -> String {
     let text = path.display().to_string();
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-".contains(c);
@@ -115,12 +131,19 @@ mod tests {
             socket: Path::new("/run/portmeter/default/agent.sock"),
             api_key: &origin,
             next_port: Some(10_001),
+            program: Path::new("/root/portmeter/target/release/portmeter"),
+            data_folder: Path::new("/root/portmeter/data"),
+            instance: "default",
         };
         let text = text(&facts);
         assert!(text.lines().all(|line| line.chars().count() <= 96), "{text}");
         assert!(text.contains("http://127.0.0.1:8000/api/keys"), "{text}");
         assert!(text.contains("/dev/udp/127.0.0.1/10001"), "{text}");
         assert!(text.lines().count() <= 24, "{text}");
+        assert!(
+            text.ends_with("portmeter uninstall \\\n    --data-dir /root/portmeter/data\n"),
+            "{text}"
+        );
     }
 
     #[test]

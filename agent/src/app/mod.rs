@@ -106,6 +106,9 @@ impl Agent {
             socket: &socket_path(&self.config.agent.instance),
             api_key: &self.api_key_origin,
             next_port: self.next_port(),
+            program: &std::env::current_exe().unwrap_or_else(|_| "portmeter".into()),
+            data_folder: &self.config.agent.data_dir,
+            instance: &self.config.agent.instance,
         })
     }
 
