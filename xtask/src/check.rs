@@ -23,8 +23,8 @@ pub(crate) fn run(_arguments: &Arguments) -> Result<()> {
             "warnings",
         ])
     })?;
-    parts.run("generated code", || codegen::run(&codegen::Arguments::checking()))?;
-    parts.run("kernel object", || ebpf::run(&ebpf::Arguments::checking()))?;
+    parts.run("generated code", codegen::check)?;
+    parts.run("kernel object", ebpf::check)?;
     parts.report();
     Ok(())
 }

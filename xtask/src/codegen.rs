@@ -2,7 +2,7 @@
 //!
 //! The result is committed, so that a build needs neither protoc nor this step; `--check` fails when it is stale.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use prost::Message;
@@ -24,19 +24,21 @@ pub(crate) struct Arguments {
     check: bool,
 }
 
-impl Arguments {
-    /// `--check`.
-    pub(crate) fn checking() -> Self {
-        Self { check: true }
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    if arguments.check {
+        return check();
     }
+    let committed = committed();
+    std::fs::create_dir_all(&committed)?;
+    generate(&committed)
 }
 
-pub(crate) fn run(arguments: &Arguments) -> Result<()> {
-    let committed = workspace_root().join("proto/src/generated");
-    if !arguments.check {
-        std::fs::create_dir_all(&committed)?;
-        return generate(&committed);
-    }
+fn committed() -> PathBuf {
+    workspace_root().join("proto/src/generated")
+}
+
+/// Fails when the committed code differs from what the .proto files give.
+pub(crate) fn check() -> Result<()> {
     let fresh = workspace_root().join("target/codegen-check");
     if fresh.exists() {
         std::fs::remove_dir_all(&fresh)?;
@@ -45,7 +47,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     generate(&fresh)?;
     for entry in std::fs::read_dir(&fresh)? {
         let name = entry?.file_name();
-        let stale = std::fs::read(committed.join(&name)).ok() != Some(std::fs::read(fresh.join(&name))?);
+        let stale = std::fs::read(committed().join(&name)).ok() != Some(std::fs::read(fresh.join(&name))?);
         if stale {
             bail!(
                 "proto/src/generated/{} is stale: run `cargo xtask codegen` and commit the result",

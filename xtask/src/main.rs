@@ -7,6 +7,7 @@ mod command;
 mod ebpf;
 mod parts;
 mod test;
+mod tools;
 
 use std::path::{Path, PathBuf};
 

@@ -4,15 +4,13 @@
 //! that is possible (root on Debian), and nothing else is. Run by an ordinary user, the stories say why they are left
 //! out; run by root, or in CI, none may be.
 
-use std::env;
-use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use crate::command;
 use crate::parts::Parts;
+use crate::{command, tools};
 
 /// Programs that the tests call, and the Debian packages that have them.
 const TOOLS: [(&str, &str); 8] = [
@@ -42,7 +40,7 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let filter = arguments.filter.as_deref();
     let mut parts = Parts::default();
-    parts.run("tools", install_missing_tools)?;
+    parts.run("tools", || tools::install_missing(&TOOLS))?;
     if !arguments.stories {
         let all_but_stories = ["--workspace", "--exclude", "portmeter-tests", "--no-fail-fast"];
         parts.run("host tests", || command::run(tests(&all_but_stories)?.args(filter)))?;
@@ -66,51 +64,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 fn tests(arguments: &[&str]) -> Result<Command> {
     let mut tests = command::cargo();
     tests.arg("test").args(arguments);
-    if is_root()? {
+    if tools::is_root()? {
         tests.env(REQUIRE_ROOT, "1");
     }
     Ok(tests)
-}
-
-fn install_missing_tools() -> Result<()> {
-    let missing: Vec<_> = TOOLS.into_iter().filter(|(tool, _)| !is_on_path(tool)).collect();
-    if missing.is_empty() {
-        println!("all there");
-        return Ok(());
-    }
-    let tools: Vec<&str> = missing.iter().map(|(tool, _)| *tool).collect();
-    let mut packages: Vec<&str> = missing.iter().map(|(_, package)| *package).collect();
-    packages.dedup();
-    if !is_root()? || !is_on_path("apt-get") {
-        // Whether that matters is for the stories to say.
-        println!(
-            "missing: {}. On Debian: apt-get install {}",
-            tools.join(", "),
-            packages.join(" ")
-        );
-        return Ok(());
-    }
-    println!("installing {}", packages.join(" "));
-    apt_get(&["update"])?;
-    apt_get(&[["install", "--yes", "--no-install-recommends"].as_slice(), &packages].concat())
-}
-
-fn apt_get(arguments: &[&str]) -> Result<()> {
-    command::run(
-        Command::new("apt-get")
-            .args(["--quiet", "--quiet"])
-            .args(arguments)
-            .env("DEBIAN_FRONTEND", "noninteractive"),
-    )
-}
-
-fn is_root() -> Result<bool> {
-    Ok(command::output(Command::new("id").arg("-u"))?.trim() == "0")
-}
-
-fn is_on_path(tool: &str) -> bool {
-    let path = env::var_os("PATH").unwrap_or_default();
-    env::split_paths(&path).any(|folder| fs::metadata(folder.join(tool)).is_ok_and(|metadata| metadata.is_file()))
 }
 
 /// Where cargo puts what it builds, whatever the environment and its configuration say.

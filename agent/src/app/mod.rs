@@ -33,7 +33,7 @@ use crate::network::sockets::SocketProbe;
 use crate::sampler;
 use crate::services::{KeyService, PortService, Rates, TrafficService};
 use crate::state::AgentState;
-use crate::store::{PortProbe, Store};
+use crate::store::{PortProbe, Store, lowest_free_port};
 
 /// How long running calls may take to finish after the agent was told to stop.
 const DRAIN_LIMIT: Duration = Duration::from_secs(5);
@@ -114,14 +114,12 @@ impl Agent {
 
     /// The port that a key made now would get.
     fn next_port(&self) -> Option<u16> {
-        let snapshot = self.store.snapshot();
         let held = SocketProbe.held_ports().unwrap_or_default();
-        let is_taken = |port: &u16| snapshot.entries.iter().any(|entry| entry.key.port == Some(*port));
-        self.config
-            .capture
-            .ports
-            .iter()
-            .find(|port| !is_taken(port) && !held.contains(port))
+        lowest_free_port(
+            self.config.capture.ports.iter(),
+            &self.store.snapshot().assigned_ports(),
+            &held,
+        )
     }
 
     fn services(&self, shutdown: &CancellationToken) -> Services {

@@ -36,12 +36,13 @@ impl Rpc for TrafficAdapter {
     async fn get_traffic(&self, request: Request<GetTrafficRequest>) -> Result<Response<GetTrafficResponse>, Status> {
         let request = request.get_ref();
         let reading = self.traffic.get(&request.key_id).await?;
+        let interfaces = self.traffic.interfaces().await?;
         Ok(Response::new(GetTrafficResponse {
             key_traffic: reading
                 .traffic
                 .first()
                 .map(|one| convert::key_traffic(one, request.include_connections)),
-            interfaces: reading.interfaces.into_iter().map(convert::interface).collect(),
+            interfaces: interfaces.into_iter().map(convert::interface).collect(),
             read_at: Some(convert::timestamp(reading.read_at)),
         }))
     }
@@ -52,13 +53,14 @@ impl Rpc for TrafficAdapter {
     ) -> Result<Response<ListTrafficResponse>, Status> {
         let include_connections = request.get_ref().include_connections;
         let reading = self.traffic.list().await?;
+        let interfaces = self.traffic.interfaces().await?;
         Ok(Response::new(ListTrafficResponse {
             key_traffic: reading
                 .traffic
                 .iter()
                 .map(|one| convert::key_traffic(one, include_connections))
                 .collect(),
-            interfaces: reading.interfaces.into_iter().map(convert::interface).collect(),
+            interfaces: interfaces.into_iter().map(convert::interface).collect(),
             read_at: Some(convert::timestamp(reading.read_at)),
         }))
     }
@@ -80,7 +82,7 @@ impl Rpc for TrafficAdapter {
         let key_id = request.into_inner().key_id;
         // A key that is not there is told at once, not as the stream's first item.
         if !key_id.is_empty() {
-            self.traffic.get(&key_id).await?;
+            self.traffic.check_exists(&key_id)?;
         }
         let mut ticks = interval(SAMPLE_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

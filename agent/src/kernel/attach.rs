@@ -85,17 +85,13 @@ impl Kernel {
                 }
             }
         }
-        self.attached
-            .keys()
-            .copied()
-            .filter(|index| !wanted.contains_key(index))
+        for (_, gone) in self
+            .attached
+            .extract_if(.., |index, _| !wanted.contains_key(index))
             .collect::<Vec<_>>()
-            .into_iter()
-            .for_each(|index| {
-                if let Some(attached) = self.attached.remove(&index) {
-                    self.detach(&attached);
-                }
-            });
+        {
+            self.detach(&gone);
+        }
         self.remove_stale_links(&wanted);
         failures
     }
@@ -151,10 +147,7 @@ impl Kernel {
             super::link::detach_and_unpin(&pin.path);
         }
         if attached.hook == Hook::Clsact {
-            let identity = clsact::Identity::of(&self.pins);
-            for direction in Direction::BOTH {
-                clsact::detach(&identity, &target.name, direction);
-            }
+            clsact::detach_both(&clsact::Identity::of(&self.pins), &target.name);
         }
         tracing::info!(interface = target.name, index = target.index, "no longer counting");
     }

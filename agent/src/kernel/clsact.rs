@@ -98,7 +98,14 @@ fn replace(
     }
 }
 
-/// Removes this instance's filter from the interface, if it has one.
+/// Removes this instance's filters from the interface, as far as it has any.
+pub(super) fn detach_both(identity: &Identity, interface: &str) {
+    for direction in Direction::BOTH {
+        detach(identity, interface, direction);
+    }
+}
+
+/// Removes this instance's filter of one direction from the interface, if it has one.
 pub(super) fn detach(identity: &Identity, interface: &str, direction: Direction) {
     for priority in priorities(direction) {
         if let Ok(link) = link(identity, interface, direction, priority) {

@@ -5,7 +5,7 @@
 //! written.
 #![allow(
     unsafe_code,
-    reason = "mapped memory, plain-data markers and one socket option; each use says why"
+    reason = "mapped memory, plain-data markers and system calls that no crate offers; each use says why"
 )]
 
 mod attach;
@@ -35,8 +35,7 @@ use crate::config::HookChoice;
 pub use attach::{Attached, Hook};
 pub use counters::KernelCounters;
 pub use error::KernelError;
-pub use life::boot_id;
-pub use pins::Pins;
+use pins::Pins;
 pub use uninstall::{Leftover, uninstall};
 
 /// The programs, built by `cargo xtask ebpf`.
@@ -71,7 +70,6 @@ pub struct Kernel {
     counters: Arc<KernelCounters>,
     origin: crate::store::LifeOrigin,
     attached: BTreeMap<u32, Attached>,
-    addresses: BTreeSet<IpAddr>,
     is_new_life: bool,
 }
 
@@ -124,7 +122,6 @@ impl Kernel {
             counters,
             origin: life::origin(&life),
             attached: BTreeMap::new(),
-            addresses: BTreeSet::new(),
             is_new_life,
         })
     }
@@ -144,7 +141,7 @@ impl Kernel {
         if self.origin.ledger_id == ledger_id {
             return Ok(());
         }
-        let life = portmeter_ebpf::layout::MapLife {
+        let life = layout::MapLife {
             ledger_id: *ledger_id.as_bytes(),
             ..life::read(&self.pins)?
         };
@@ -163,9 +160,7 @@ impl Kernel {
 
     /// Tells the programs which addresses are this host's.
     pub fn set_addresses(&mut self, addresses: &BTreeSet<IpAddr>) -> Result<(), KernelError> {
-        maps::set_addresses(&mut self.ebpf, addresses)?;
-        self.addresses.clone_from(addresses);
-        Ok(())
+        maps::set_addresses(&mut self.ebpf, addresses)
     }
 
     /// What could not be attributed since the maps were made, by reason.

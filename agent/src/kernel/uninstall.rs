@@ -1,7 +1,6 @@
 //! Taking everything out of the kernel again.
 
 use super::link::detach_and_unpin;
-use super::pins::Direction;
 use super::{KernelCounters, KernelError, Pins, clsact};
 
 /// What an instance leaves when its programs are detached: counters that have come to rest, still pinned.
@@ -33,9 +32,7 @@ pub fn uninstall(instance: &str, interfaces: &[String]) -> Result<Leftover, Kern
     }
     let identity = clsact::Identity::of(&pins);
     for interface in interfaces {
-        for direction in Direction::BOTH {
-            clsact::detach(&identity, interface, direction);
-        }
+        clsact::detach_both(&identity, interface);
     }
     let counters = if pins.exist() {
         Some(KernelCounters::from_pins(&pins)?)

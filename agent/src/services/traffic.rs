@@ -35,13 +35,11 @@ pub struct Traffic {
     pub connections: Vec<Connection>,
 }
 
-/// An answer, with what belongs to all keys.
+/// Several keys' traffic, read at one moment.
 #[derive(Debug, Clone)]
 pub struct Reading {
     /// The keys' traffic.
     pub traffic: Vec<Traffic>,
-    /// This host's interfaces.
-    pub interfaces: Vec<(String, InterfaceStatistics)>,
     /// When it was read.
     pub read_at: DateTime<Utc>,
 }
@@ -78,6 +76,17 @@ impl TrafficService {
             .await
     }
 
+    /// This host's interfaces and their own counters, loopback left out.
+    pub async fn interfaces(&self) -> Result<Vec<(String, InterfaceStatistics)>, ServiceError> {
+        let interfaces = self.network.statistics().await;
+        interfaces.map_err(|error| ServiceError::internal("The interfaces could not be read", &error))
+    }
+
+    /// Fails when no key has this id or uuid.
+    pub fn check_exists(&self, key_id: &str) -> Result<(), ServiceError> {
+        find(&self.store, key_id).map(drop)
+    }
+
     /// Sets a key's current figures to zero; its history stays.
     pub async fn reset(&self, key_id: &str) -> Result<Key, ServiceError> {
         let id = find(&self.store, key_id)?.key.id;
@@ -92,9 +101,6 @@ impl TrafficService {
     /// Reads everything for the keys that `select` picks. The keys and their counters come last, together and
     /// without a pause, so that the answer is as fresh as it can be and speaks of one state.
     async fn reading(&self, select: impl FnOnce(&Snapshot) -> Vec<Entry>) -> Result<Reading, ServiceError> {
-        let interfaces = self.network.statistics().await;
-        let interfaces =
-            interfaces.map_err(|error| ServiceError::internal("The interfaces could not be read", &error))?;
         let mut connections = connections_by_port().await?;
         let traffic = select(&self.store.snapshot()).into_iter().map(|entry| Traffic {
             shown: entry.shown(&*self.reader),
@@ -108,7 +114,6 @@ impl TrafficService {
         });
         Ok(Reading {
             traffic: traffic.collect(),
-            interfaces,
             read_at: Utc::now(),
         })
     }

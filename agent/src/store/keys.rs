@@ -9,10 +9,13 @@ use uuid::Uuid;
 use super::snapshot::{Key, KeyId, PortTableTimes};
 
 /// The lowest of `configured` that no key has and no program holds.
-pub(super) fn lowest_free_port(configured: &[u16], assigned: &BTreeSet<u16>, held: &BTreeSet<u16>) -> Option<u16> {
+pub fn lowest_free_port(
+    configured: impl IntoIterator<Item = u16>,
+    assigned: &BTreeSet<u16>,
+    held: &BTreeSet<u16>,
+) -> Option<u16> {
     configured
-        .iter()
-        .copied()
+        .into_iter()
         .find(|port| !assigned.contains(port) && !held.contains(port))
 }
 
@@ -119,8 +122,8 @@ mod tests {
     fn picks_the_lowest_port_that_is_free() {
         let set = |ports: &[u16]| ports.iter().copied().collect::<BTreeSet<u16>>();
         let configured = [10, 11, 12, 20];
-        assert_eq!(lowest_free_port(&configured, &set(&[]), &set(&[])), Some(10));
-        assert_eq!(lowest_free_port(&configured, &set(&[10]), &set(&[11, 9])), Some(12));
-        assert_eq!(lowest_free_port(&configured, &set(&[10, 12]), &set(&[11, 20])), None);
+        assert_eq!(lowest_free_port(configured, &set(&[]), &set(&[])), Some(10));
+        assert_eq!(lowest_free_port(configured, &set(&[10]), &set(&[11, 9])), Some(12));
+        assert_eq!(lowest_free_port(configured, &set(&[10, 12]), &set(&[11, 20])), None);
     }
 }

@@ -26,6 +26,7 @@ use uuid::Uuid;
 use crate::counters::CounterReader;
 use crate::store::writer::Writer;
 
+pub use keys::lowest_free_port;
 pub use ledger::LifeOrigin;
 pub use open::OpenError;
 pub use snapshot::{Entry, Figures, Key, KeyId, Snapshot};
@@ -68,7 +69,6 @@ type Job = Box<dyn FnOnce(&mut Writer) -> ControlFlow<()> + Send>;
 
 /// The open store.
 pub struct Store {
-    ledger_id: Uuid,
     jobs: mpsc::Sender<Job>,
     snapshot: Arc<ArcSwap<Snapshot>>,
     thread: Mutex<Option<JoinHandle<()>>>,
@@ -129,7 +129,6 @@ impl OpenStore {
             })
             .expect("the system gives a thread at start");
         Ok(Store {
-            ledger_id: self.ledger_id,
             jobs,
             snapshot,
             thread: Mutex::new(Some(thread)),
@@ -138,11 +137,6 @@ impl OpenStore {
 }
 
 impl Store {
-    /// Names this ledger.
-    pub fn ledger_id(&self) -> Uuid {
-        self.ledger_id
-    }
-
     /// The state after the last commit.
     pub fn snapshot(&self) -> Arc<Snapshot> {
         self.snapshot.load_full()

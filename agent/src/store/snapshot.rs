@@ -1,6 +1,6 @@
 //! The state after the last commit, immutable and shared: what answers are made from.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -105,6 +105,11 @@ impl Snapshot {
     pub fn find(&self, id_or_uuid: Uuid) -> Option<&Entry> {
         let position = self.by_id.get(&id_or_uuid).or_else(|| self.by_uuid.get(&id_or_uuid))?;
         self.entries.get(*position)
+    }
+
+    /// Ports that keys have.
+    pub fn assigned_ports(&self) -> BTreeSet<u16> {
+        self.entries.iter().filter_map(|entry| entry.key.port).collect()
     }
 
     /// Notes that the keys have changed: makes the indexes anew and counts the revision.

@@ -68,8 +68,7 @@ impl Writer {
         }
         transaction.commit()?;
         self.checkpoints = ledger::checkpoints(&self.connection, self.life)?;
-        let snapshot = self.load()?;
-        self.published.store(Arc::new(snapshot));
+        self.publish(self.load()?);
         Ok(())
     }
 
@@ -87,7 +86,7 @@ impl Writer {
             return Err(StoreError::KeyLimitReached(self.ports.len()));
         }
         let port = {
-            let assigned = self.assigned_ports();
+            let assigned = self.published.load().assigned_ports();
             self.free_port(&assigned)?
         };
         let now = now();
@@ -162,7 +161,7 @@ impl Writer {
     }
 
     pub(super) fn reset_ports(&mut self) -> Result<usize, StoreError> {
-        let assigned: Vec<u16> = self.assigned_ports().into_iter().collect();
+        let assigned: Vec<u16> = self.published.load().assigned_ports().into_iter().collect();
         let now = now();
         self.change(&assigned, move |transaction, snapshot| {
             keys::clear_assignments(transaction)?;
@@ -182,7 +181,7 @@ impl Writer {
     }
 
     pub(super) fn assign_ports(&mut self) -> Result<usize, StoreError> {
-        let mut taken = self.assigned_ports();
+        let mut taken = self.published.load().assigned_ports();
         let mut given = Vec::new();
         for entry in &self.published.load_full().entries {
             if entry.key.is_active && entry.key.port.is_none() {
@@ -237,9 +236,7 @@ impl Writer {
             };
             ledger::write(&transaction, self.life, &booking)?;
             if let Some(at) = holder {
-                let figures = &mut next.entries[at].figures;
-                figures.booked += booking.delta;
-                figures.checkpoint = booking.checkpoint;
+                next.entries[at].figures.booked += booking.delta;
             }
             moved.push((port, booking.checkpoint));
         }
@@ -247,30 +244,30 @@ impl Writer {
         transaction.commit()?;
 
         self.checkpoints.extend(moved);
-        for entry in &mut next.entries {
+        self.publish(next);
+        Ok(())
+    }
+
+    /// Makes `snapshot` what readers see, with each key's checkpoint as the table has it.
+    fn publish(&self, mut snapshot: Snapshot) {
+        for entry in &mut snapshot.entries {
             if let Some(checkpoint) = entry.key.port.and_then(|port| self.checkpoints.get(&port)) {
                 entry.figures.checkpoint = *checkpoint;
             }
         }
-        self.published.store(Arc::new(next));
-        Ok(())
+        self.published.store(Arc::new(snapshot));
     }
 
     fn load(&self) -> Result<Snapshot, StoreError> {
         let mut figures = ledger::totals_and_baselines(&self.connection)?;
         let entries = keys::all(&self.connection)?.into_iter().map(|key| {
             let (booked, baseline) = figures.remove(&key.id.0.to_string()).unwrap_or_default();
-            let checkpoint = key
-                .port
-                .and_then(|port| self.checkpoints.get(&port))
-                .copied()
-                .unwrap_or_default();
             Entry {
                 key: Arc::new(key),
                 figures: Figures {
                     booked,
-                    checkpoint,
                     baseline,
+                    ..Figures::default()
                 },
             }
         });
@@ -292,18 +289,9 @@ impl Writer {
             .ok_or(StoreError::KeyNotFound)
     }
 
-    fn assigned_ports(&self) -> BTreeSet<u16> {
-        self.published
-            .load()
-            .entries
-            .iter()
-            .filter_map(|entry| entry.key.port)
-            .collect()
-    }
-
     fn free_port(&mut self, assigned: &BTreeSet<u16>) -> Result<u16, StoreError> {
         let held = self.probe.held_ports().map_err(StoreError::PortProbe)?;
-        keys::lowest_free_port(&self.ports, assigned, &held).ok_or(StoreError::NoAvailablePort)
+        keys::lowest_free_port(self.ports.iter().copied(), assigned, &held).ok_or(StoreError::NoAvailablePort)
     }
 }
 

@@ -6,9 +6,9 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, ensure};
 
-use crate::{command, workspace_root};
+use crate::{command, tools, workspace_root};
 
 /// Options of `cargo xtask bench packet`.
 #[derive(clap::Args)]
@@ -40,26 +40,15 @@ pub(crate) fn run(Arguments {}: &Arguments) -> Result<()> {
 /// A clang that builds for BPF, installed if need be.
 fn clang() -> Result<String> {
     const CANDIDATES: [&str; 4] = ["clang-22", "clang-21", "clang-20", CLANG_PACKAGE];
-    let runs = |name: &&str| Command::new(name).arg("--version").output().is_ok();
+    let runs = |name: &&str| tools::is_on_path(name);
     if let Some(clang) = CANDIDATES.into_iter().find(runs) {
         return Ok(clang.to_owned());
     }
-    let install = [
-        "install",
-        "--yes",
-        "--no-install-recommends",
-        CLANG_PACKAGE,
-        "linux-libc-dev",
-    ];
-    if command::output(
-        Command::new("apt-get")
-            .args(install)
-            .env("DEBIAN_FRONTEND", "noninteractive"),
-    )
-    .is_err()
-    {
-        bail!("there is no clang to compile {SOURCE} with: install {CLANG_PACKAGE} (or run this as root on Debian)");
-    }
+    tools::install_missing(&[(CLANG_PACKAGE, CLANG_PACKAGE), (CLANG_PACKAGE, "linux-libc-dev")])?;
+    ensure!(
+        tools::is_on_path(CLANG_PACKAGE),
+        "there is no clang to compile {SOURCE} with: install {CLANG_PACKAGE} (or run this as root on Debian)"
+    );
     Ok(CLANG_PACKAGE.to_owned())
 }
 

@@ -10,7 +10,7 @@ use std::process::{Child, Command, Stdio};
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
-use crate::{command, workspace_root};
+use crate::{command, tools, workspace_root};
 
 /// Options of `cargo xtask bench rest`.
 #[derive(clap::Args)]
@@ -50,9 +50,10 @@ struct Figures {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    tools::install_missing(&[("curl", "curl"), ("wrk", "wrk")])?;
     ensure!(
-        Command::new("wrk").arg("-v").output().is_ok(),
-        "wrk is missing: apt-get install wrk"
+        tools::is_on_path("wrk"),
+        "there is no wrk to make the load with: apt-get install wrk"
     );
     let build = |extra: &[&str]| command::run(command::cargo().args(["build", "--release"]).args(extra));
     build(&["--package", "portmeter"])?;

@@ -31,13 +31,6 @@ pub(crate) struct Arguments {
     check: bool,
 }
 
-impl Arguments {
-    /// `--check`.
-    pub(crate) fn checking() -> Self {
-        Self { check: true }
-    }
-}
-
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     if arguments.check { check() } else { rebuild() }
 }
@@ -56,7 +49,8 @@ fn rebuild() -> Result<()> {
     Ok(())
 }
 
-fn check() -> Result<()> {
+/// Fails when the committed object is not what its source gives.
+pub(crate) fn check() -> Result<()> {
     let manifest = Manifest::read(&workspace_root().join(MANIFEST))?;
     let committed = fs::read(workspace_root().join(OBJECT)).with_context(|| format!("reading {OBJECT}"))?;
     ensure!(
