@@ -15,7 +15,8 @@ use crate::Story;
 pub(crate) const STORIES: &[Story] = &[
     ("another_hook", another_hook),
     ("other_ports", other_ports),
-    ("other_interfaces", other_interfaces),
+    ("other_interfaces", || other_interfaces("auto")),
+    ("other_interfaces_with_filters", || other_interfaces("clsact")),
     ("another_ledger", another_ledger),
 ];
 
@@ -72,9 +73,10 @@ fn other_ports() -> Result<()> {
 }
 
 /// An interface that is no longer asked for is no longer counted.
-fn other_interfaces() -> Result<()> {
+fn other_interfaces(hook: &str) -> Result<()> {
     let pair = Pair::new()?;
-    let mut agent = Agent::started(&pair.server)?;
+    let mut agent = Agent::new(&pair.server)?.variable(HOOK, hook);
+    agent.start()?;
     let port = agent.rest().create_key("customer")?.port;
     send(&pair, port)?;
     let before = agent.rest().counts()?;

@@ -156,6 +156,7 @@ async fn attach(agent: &Agent) -> Result<()> {
         .apply()
         .await
         .context("the network's interfaces cannot be read")?;
+    agent.lock_kernel().remove_stale_filters(&plan.left_out);
     for warning in plan.warnings {
         tracing::warn!("{warning}");
     }

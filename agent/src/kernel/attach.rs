@@ -165,6 +165,12 @@ impl Kernel {
         }
     }
 
+    /// Removes filters of an earlier start from interfaces that are wanted no longer. Links are found by their pins;
+    /// filters have none and are looked for by name.
+    pub fn remove_stale_filters(&self, interfaces: &[String]) {
+        clsact::detach_all(&self.pins, interfaces);
+    }
+
     /// Links of an earlier start whose interface is gone or wanted no longer.
     fn remove_stale_links(&self, wanted: &BTreeMap<u32, &Target>) {
         for pin in self.pins.links().iter().filter(|pin| !wanted.contains_key(&pin.index)) {

@@ -98,6 +98,14 @@ fn replace(
     }
 }
 
+/// Removes this instance's filters from all of `interfaces`.
+pub(super) fn detach_all(pins: &Pins, interfaces: &[String]) {
+    let identity = Identity::of(pins);
+    for interface in interfaces {
+        detach_both(&identity, interface);
+    }
+}
+
 /// Removes this instance's filters from the interface, as far as it has any.
 pub(super) fn detach_both(identity: &Identity, interface: &str) {
     for direction in Direction::BOTH {

@@ -30,10 +30,7 @@ pub fn uninstall(instance: &str, interfaces: &[String]) -> Result<Leftover, Kern
     for pin in pins.links() {
         detach_and_unpin(&pin.path);
     }
-    let identity = clsact::Identity::of(&pins);
-    for interface in interfaces {
-        clsact::detach_both(&identity, interface);
-    }
+    clsact::detach_all(&pins, interfaces);
     let counters = if pins.exist() {
         Some(KernelCounters::from_pins(&pins)?)
     } else {

@@ -14,6 +14,8 @@ use crate::config::Interfaces;
 pub struct Plan {
     /// Interfaces to attach to.
     pub targets: Vec<Target>,
+    /// Names of all others.
+    pub left_out: Vec<String>,
     /// One sentence for each thing that was wanted and cannot be.
     pub warnings: Vec<String>,
 }
@@ -60,6 +62,9 @@ pub fn plan(network: &HostNetwork, wanted: &Interfaces) -> Plan {
         plan.warnings
             .extend(missing.map(|name| format!("there is no interface {name}; it is counted when it appears")));
     }
+    let is_target = |one: &&Interface| plan.targets.iter().any(|target| target.index == one.index);
+    let others = network.interfaces.iter().filter(|one| !is_target(one));
+    plan.left_out = others.map(|one| one.name.clone()).collect();
     plan
 }
 
@@ -148,6 +153,21 @@ mod tests {
             ..HostNetwork::default()
         };
         assert!(!plan(&network, &Interfaces::Auto).targets[0].has_link_header);
+    }
+
+    #[test]
+    fn every_interface_is_a_target_or_left_out() {
+        let interfaces = vec![
+            interface(1, "lo", "", None, true),
+            interface(2, "eth0", "", None, true),
+            interface(3, "eth0.7", "vlan", Some(2), true),
+            interface(4, "p", "veth", None, false),
+        ];
+        let network = HostNetwork {
+            interfaces,
+            ..HostNetwork::default()
+        };
+        assert_eq!(plan(&network, &Interfaces::Auto).left_out, ["eth0.7", "p"]);
     }
 
     #[test]
