@@ -4,7 +4,7 @@
 //! misread needs a new [`LAYOUT_VERSION`].
 
 /// Version of everything in this file; kept in [`MapLife`] so that an agent never misreads another one's maps.
-pub const LAYOUT_VERSION: u32 = 1;
+pub const LAYOUT_VERSION: u32 = 2;
 
 /// Array of `i32` by port (host byte order): 0 = never tracked, n = slot n − 1 of `port_counters`, −n = the same slot of
 /// a port that is tracked no longer: a slot belongs to its port for the maps' life.
@@ -39,8 +39,9 @@ pub const PROGRAM_RX_IP: &str = "portmeter_rx_ip";
 /// Program for egress of devices without a link header.
 pub const PROGRAM_TX_IP: &str = "portmeter_tx_ip";
 
-/// One port's counters on one CPU: exactly one cache line, written by that CPU alone with bottom halves disabled,
-/// so that plain additions lose nothing and aligned 64-bit loads never tear.
+/// One port's counters on one CPU: exactly one cache line, written by that CPU alone, so that aligned 64-bit loads
+/// never tear. Packets are counted with bottom halves disabled: plain additions lose nothing. Connections are counted
+/// where a soft interrupt may come between, and so by atomic additions.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[repr(C, align(64))]
 pub struct PortCounters {
@@ -54,8 +55,12 @@ pub struct PortCounters {
     pub tx_packets: u64,
     /// The port this line counts, for people who read the map with bpftool; 0 before its first packet on this CPU.
     pub port: u64,
-    /// Unused; fills the cache line.
-    pub reserved: [u64; 3],
+    /// Incoming TCP connections whose handshake was completed while the programs watched.
+    pub connections_opened: u64,
+    /// Incoming TCP connections that were there before the programs, taken over by the iterator.
+    pub connections_adopted: u64,
+    /// Opened and adopted connections that are closed.
+    pub connections_closed: u64,
 }
 
 /// Packets that may belong to a tracked port but cannot be attributed to it.
