@@ -25,9 +25,15 @@ pub struct KernelCounters {
 
 impl KernelCounters {
     /// Maps the counters of a loaded object.
-    pub(super) fn map(ebpf: &mut Ebpf, life: &MapLife, slots: BTreeMap<u16, u32>) -> Result<Self, KernelError> {
+    pub(super) fn map(
+        ebpf: &mut Ebpf,
+        life: &MapLife,
+        slots: BTreeMap<u16, u32>,
+        offsets: PathBuf,
+    ) -> Result<Self, KernelError> {
+        let offsets = Offsets::open(&offsets)?;
         match maps::find_mut(ebpf, PORT_COUNTERS)? {
-            Map::Array(data) => Self::from_data(data, life, slots),
+            Map::Array(data) => Self::from_data(data, life, slots, offsets),
             _ => Err(KernelError::Map {
                 name: PORT_COUNTERS,
                 detail: "it is no array".to_owned(),
@@ -36,26 +42,20 @@ impl KernelCounters {
     }
 
     /// Maps the pinned counters of an instance without loading anything.
-    pub fn from_pins(pins: &Pins) -> Result<Self, KernelError> {
-        let life = life::read(pins)?;
-        let pinned = |name: &'static str| {
-            let data = MapData::from_pin(pins.map(name)).map_err(|error| KernelError::map(name, &error))?;
-            Map::from_map_data(data).map_err(|error| KernelError::map(name, &error))
-        };
-        let port_slots: Array<_, i32> = pinned(PORT_SLOTS)?
-            .try_into()
-            .map_err(|error| KernelError::map(PORT_SLOTS, &error))?;
-        let slots = slots::slots_of(&slots::read(&port_slots)?);
-        match pinned(PORT_COUNTERS)? {
-            Map::Array(data) => Self::from_data(&data, &life, slots),
-            _ => Err(KernelError::Map {
-                name: PORT_COUNTERS,
-                detail: "it is no array".to_owned(),
-            }),
-        }
+    pub(super) fn from_pins(pins: &Pins, place: Place) -> Result<Self, KernelError> {
+        let life = life::read(pins, place)?;
+        let slots = slots::slots_of(&slots::from_pins(pins, place)?);
+        let failed = |error: &dyn std::error::Error| KernelError::map(PORT_COUNTERS, error);
+        let data = MapData::from_pin(pins.map(place, PORT_COUNTERS)).map_err(|error| failed(&error))?;
+        Self::from_data(&data, &life, slots, Offsets::default())
     }
 
-    fn from_data(data: &MapData, life: &MapLife, slots: BTreeMap<u16, u32>) -> Result<Self, KernelError> {
+    fn from_data(
+        data: &MapData,
+        life: &MapLife,
+        slots: BTreeMap<u16, u32>,
+        offsets: Offsets,
+    ) -> Result<Self, KernelError> {
         let (slot_capacity, cpu_count) = (life.slot_capacity as usize, life.cpu_count as usize);
         let info = data.info().map_err(|error| KernelError::map(PORT_COUNTERS, &error))?;
         if (info.max_entries() as usize) < slot_capacity * cpu_count
@@ -74,16 +74,49 @@ impl KernelCounters {
                 what: "the memory of port_counters",
                 source,
             })?;
-        let ports = slots.keys().copied().collect();
-        let life = MapLifeId(Uuid::from_bytes(life.id));
         Ok(Self {
-            life,
+            life: MapLifeId(Uuid::from_bytes(life.id)),
             memory,
             slot_capacity,
             cpu_count,
-            ports,
+            ports: slots.keys().copied().collect(),
             slots,
+            counts_connections: AtomicBool::new(false),
+            offsets,
         })
+    }
+
+    /// Says whether the programs have seen every connection that is open.
+    pub(super) fn set_counts_connections(&self, counts: bool) {
+        self.counts_connections.store(counts, Ordering::Release);
+    }
+
+    /// Makes the connections that are open now the zero of those to come: nothing has watched them, so which of them
+    /// are open has to be found out anew.
+    pub(super) fn begin_connections_anew(&self) -> Result<(), KernelError> {
+        for slot in self.slots.values() {
+            self.offsets.set(*slot, self.balance(*slot))?;
+        }
+        Ok(())
+    }
+
+    /// Opened and adopted connections that are not closed, since the maps were made.
+    ///
+    /// Closings are read first: one that comes with its opening in between is then seen as open, never as less than
+    /// nothing.
+    fn balance(&self, slot: u32) -> i64 {
+        let sum = |field: fn(*const PortCounters) -> *const u64| {
+            (0..self.cpu_count).fold(0_u64, |sum, cpu| sum + self.load(field(self.line_address(cpu, slot as usize))))
+        };
+        // SAFETY: only addresses are formed, within a line of the mapping.
+        let (closed, opened, adopted) = unsafe {
+            (
+                sum(|line| &raw const (*line).connections_closed),
+                sum(|line| &raw const (*line).connections_opened),
+                sum(|line| &raw const (*line).connections_adopted),
+            )
+        };
+        (opened + adopted).cast_signed() - closed.cast_signed()
     }
 
     /// One CPU's line of a slot.

@@ -11,19 +11,43 @@ use super::KernelError;
 /// The folder of all instances.
 const ROOT: &str = "/sys/fs/bpf/portmeter";
 
-/// Every map, all pinned.
-pub(super) const MAPS: [&str; 6] = [
+/// Every map that is pinned, in the order in which a set is removed: one without the first is none any more.
+pub(super) const MAPS: [&str; 9] = [
+    layout::MAP_LIFE,
     layout::PORT_SLOTS,
     layout::PORT_COUNTERS,
     layout::LOCAL_ADDRESSES_V4,
     layout::LOCAL_ADDRESSES_V6,
     layout::UNATTRIBUTED,
-    layout::MAP_LIFE,
+    layout::FRAGMENTS,
+    layout::CONNECTION_MARKS,
+    layout::CONNECTION_OFFSETS,
 ];
+
+/// How many of [`MAPS`], from the first, each layout has; layouts count from 1.
+const MAP_COUNTS: [usize; layout::LAYOUT_VERSION as usize] = [6, 9];
 
 /// The folder of one instance's pins.
 #[derive(Debug, Clone)]
 pub struct Pins(PathBuf);
+
+/// Where a set of maps is pinned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    /// Where a set belongs.
+    Maps,
+    /// Where its successors are made.
+    Successors,
+}
+
+impl Place {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Maps => "maps",
+            Self::Successors => "maps_next",
+        }
+    }
+}
 
 /// One direction of an interface.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -36,11 +60,25 @@ pub(super) enum Direction {
 
 impl Direction {
     pub(super) const BOTH: [Self; 2] = [Self::Rx, Self::Tx];
+}
+
+/// Where on an interface a link's program runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum LinkKind {
+    /// At TC, in one direction.
+    Tc(Direction),
+    /// In the driver, for rx.
+    Xdp,
+}
+
+impl LinkKind {
+    const ALL: [Self; 3] = [Self::Tc(Direction::Rx), Self::Tc(Direction::Tx), Self::Xdp];
 
     const fn name(self) -> &'static str {
         match self {
-            Self::Rx => "rx",
-            Self::Tx => "tx",
+            Self::Tc(Direction::Rx) => "rx",
+            Self::Tc(Direction::Tx) => "tx",
+            Self::Xdp => "xdp",
         }
     }
 }
@@ -50,7 +88,7 @@ impl Direction {
 pub(super) struct LinkPin {
     pub(super) path: PathBuf,
     pub(super) index: u32,
-    pub(super) direction: Direction,
+    pub(super) kind: LinkKind,
 }
 
 impl Pins {
@@ -64,34 +102,51 @@ impl Pins {
         &self.0
     }
 
-    /// Whether a complete set of maps is pinned.
-    pub fn exist(&self) -> bool {
-        MAPS.iter().all(|name| self.map(name).exists())
+    /// Whether every map of a layout is pinned in a place.
+    pub(super) fn is_complete(&self, place: Place, layout_version: u32) -> bool {
+        // A later version's maps are its own business: that it is later decides.
+        let count = MAP_COUNTS.get((layout_version as usize).wrapping_sub(1)).unwrap_or(&1);
+        MAPS.iter().take(*count).all(|name| self.map(place, name).exists())
     }
 
-    pub(super) fn map(&self, name: &str) -> PathBuf {
-        self.0.join("maps").join(name)
+    pub(super) fn map(&self, place: Place, name: &str) -> PathBuf {
+        self.folder_of(place).join(name)
     }
 
-    /// `<interface>_<index>_<rx|tx>`; bpffs allows no dots in names, interfaces do.
-    pub(super) fn link(&self, interface: &str, index: u32, direction: Direction) -> PathBuf {
+    fn folder_of(&self, place: Place) -> PathBuf {
+        self.0.join(place.name())
+    }
+
+    /// `<interface>_<index>_<rx|tx|xdp>`; bpffs allows no dots in names, interfaces do.
+    pub(super) fn link(&self, interface: &str, index: u32, kind: LinkKind) -> PathBuf {
         self.0
             .join("links")
-            .join(format!("{}_{index}_{}", interface.replace('.', "-"), direction.name()))
+            .join(format!("{}_{index}_{}", interface.replace('.', "-"), kind.name()))
     }
 
-    /// Makes the folders and tells whether the maps have to be made: `true` when no complete set is pinned. An
-    /// incomplete one is cleared away: counters that no `map_life` vouches for must not be booked.
-    pub(super) fn prepare(&self) -> Result<bool, KernelError> {
+    /// The link of the program at the sockets.
+    pub(super) fn connections_link(&self) -> PathBuf {
+        self.0.join("links").join("connections")
+    }
+
+    /// Makes the folders, once it is certain that they are this user's.
+    pub(super) fn prepare(&self) -> Result<(), KernelError> {
         self.check_owner()?;
-        for folder in [self.0.join("maps"), self.0.join("links")] {
-            std::fs::create_dir_all(&folder).map_err(|source| KernelError::Pin { path: folder, source })?;
-        }
-        if self.exist() {
-            return Ok(false);
-        }
-        self.remove_maps();
-        Ok(true)
+        [self.folder_of(Place::Maps), self.0.join("links")]
+            .into_iter()
+            .try_for_each(make_folder)
+    }
+
+    /// Makes the folder for successors.
+    pub(super) fn prepare_successors(&self) -> Result<(), KernelError> {
+        make_folder(self.folder_of(Place::Successors))
+    }
+
+    /// Gives the successors the place of the maps, which are gone.
+    pub(super) fn promote_successors(&self) -> Result<(), KernelError> {
+        let (from, to) = (self.folder_of(Place::Successors), self.folder_of(Place::Maps));
+        self.remove_maps(Place::Maps);
+        std::fs::rename(from, &to).map_err(|source| KernelError::Pin { path: to, source })
     }
 
     /// Refuses a folder of another user: its maps could say anything.
@@ -118,16 +173,22 @@ impl Pins {
         entries.flatten().filter_map(|entry| link_pin(entry.path())).collect()
     }
 
-    pub(super) fn remove_maps(&self) {
+    /// Removes the maps of a place, and the folder of successors with them.
+    pub(super) fn remove_maps(&self, place: Place) {
         for name in MAPS {
-            remove(&self.map(name));
+            remove(&self.map(place, name));
+        }
+        if place == Place::Successors {
+            // It is there only during a move.
+            let _ = std::fs::remove_dir(self.folder_of(place));
         }
     }
 
     pub(super) fn remove_folder(&self) {
         for folder in [
             self.0.join("links"),
-            self.0.join("maps"),
+            self.folder_of(Place::Successors),
+            self.folder_of(Place::Maps),
             self.0.clone(),
             PathBuf::from(ROOT),
         ] {
@@ -135,6 +196,10 @@ impl Pins {
             let _ = std::fs::remove_dir(folder);
         }
     }
+}
+
+fn make_folder(path: PathBuf) -> Result<(), KernelError> {
+    std::fs::create_dir_all(&path).map_err(|source| KernelError::Pin { path, source })
 }
 
 /// Removes a pin; one that is gone already is fine.
@@ -148,12 +213,12 @@ pub(super) fn remove(path: &Path) {
 
 fn link_pin(path: PathBuf) -> Option<LinkPin> {
     let name = path.file_name()?.to_str()?;
-    let (rest, direction) = name.rsplit_once('_')?;
+    let (rest, kind) = name.rsplit_once('_')?;
     let (_, index) = rest.rsplit_once('_')?;
-    let direction = Direction::BOTH.into_iter().find(|one| one.name() == direction)?;
+    let kind = LinkKind::ALL.into_iter().find(|one| one.name() == kind)?;
     Some(LinkPin {
         index: index.parse().ok()?,
-        direction,
+        kind,
         path,
     })
 }
@@ -165,16 +230,17 @@ mod tests {
     #[test]
     fn a_link_pin_tells_its_interface() {
         let pins = Pins::of("default");
-        let path = pins.link("eth0.7_x", 12, Direction::Tx);
+        let path = pins.link("eth0.7_x", 12, LinkKind::Tc(Direction::Tx));
         assert!(path.ends_with("default/links/eth0-7_x_12_tx"));
         assert_eq!(
             link_pin(path.clone()),
             Some(LinkPin {
                 path,
                 index: 12,
-                direction: Direction::Tx
+                kind: LinkKind::Tc(Direction::Tx)
             })
         );
         assert_eq!(link_pin(PathBuf::from("/x/eth0")), None);
+        assert_eq!(link_pin(pins.connections_link()), None);
     }
 }

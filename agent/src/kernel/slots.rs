@@ -3,10 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use aya::Ebpf;
-use aya::maps::Array;
+use aya::maps::{Array, Map, MapData};
 use portmeter_ebpf::layout::{PORT_SLOTS, PORT_SLOTS_CAPACITY};
 
-use super::{KernelError, maps};
+use super::pins::Place;
+use super::takeover::Found;
+use super::{KernelError, Pins, maps};
 
 /// Fewest slots: one page of cache lines for each CPU, so that ports can be added without new maps.
 const MIN_CAPACITY: u32 = 1_024;
@@ -35,6 +37,23 @@ pub(super) fn assign(
         wanted.insert(*port, slot);
     }
     Some(wanted)
+}
+
+/// Whether every port of `tracked` has a slot in the maps that were found, or room for one.
+pub(super) fn fit(pins: &Pins, found: Found, tracked: &BTreeSet<u16>) -> Result<bool, KernelError> {
+    let Found::Maps(life) = found else {
+        return Ok(false);
+    };
+    Ok(assign(&from_pins(pins, Place::Maps)?, tracked, life.slot_capacity).is_some())
+}
+
+/// Every port that has a slot in pinned maps.
+pub(super) fn from_pins(pins: &Pins, place: Place) -> Result<BTreeMap<u16, i32>, KernelError> {
+    let failed = |error: &dyn std::error::Error| KernelError::map(PORT_SLOTS, error);
+    let data = MapData::from_pin(pins.map(place, PORT_SLOTS)).map_err(|error| failed(&error))?;
+    let map = Map::from_map_data(data).map_err(|error| failed(&error))?;
+    let array: Array<_, i32> = map.try_into().map_err(|error| failed(&error))?;
+    read(&array)
 }
 
 /// Makes the programs count `tracked` and nothing else; gives the slot of every port that has one.
