@@ -85,12 +85,17 @@ pub struct ConnectionCount {
 }
 
 impl ConnectionCount {
-    /// Connections that are not closed: opened + adopted − closed − offset. The three are counted on several CPUs and
-    /// read one after the other, so the sum can fall short of zero for a moment.
-    pub fn active(self) -> u64 {
-        let active =
+    /// opened + adopted − closed − offset. Below zero only when a close was counted that had no opening, or for the
+    /// moment between reading the one and the other.
+    pub fn balance(self) -> i64 {
+        let balance =
             i128::from(self.opened) + i128::from(self.adopted) - i128::from(self.closed) - i128::from(self.offset);
-        u64::try_from(active.max(0)).unwrap_or(u64::MAX)
+        i64::try_from(balance).unwrap_or(if balance < 0 { i64::MIN } else { i64::MAX })
+    }
+
+    /// Connections that are not closed.
+    pub fn active(self) -> u64 {
+        self.balance().max(0).cast_unsigned()
     }
 }
 
@@ -151,6 +156,7 @@ mod tests {
         assert_eq!(count(5, 2, 3, 1), 3);
         assert_eq!(count(5, 2, 3, -1), 5);
         assert_eq!(count(0, 0, 1, 0), 0);
-        assert_eq!(count(u64::MAX, u64::MAX, 0, i64::MIN), u64::MAX);
+        assert_eq!(count(u64::MAX, u64::MAX, 0, i64::MIN), i64::MAX.cast_unsigned());
+        assert_eq!(count(0, 0, u64::MAX, i64::MAX), 0);
     }
 }

@@ -7,6 +7,7 @@ pub mod api_key;
 pub mod app;
 pub mod cli;
 pub mod config;
+pub mod connections;
 pub mod counters;
 pub mod first_session;
 pub mod follow;

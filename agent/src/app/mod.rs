@@ -22,7 +22,8 @@ use tonic_health::server::HealthReporter;
 
 use crate::api_key::Origin;
 use crate::config::{Config, PanelAuth};
-use crate::counters::CounterReader;
+use crate::connections;
+use crate::counters::{ConnectionCounter, CounterReader};
 use crate::first_session::{self, Facts};
 use crate::follow::Follower;
 use crate::grpc::{self, Services, SystemSource};
@@ -74,6 +75,7 @@ struct Agent {
     store: Arc<Store>,
     kernel: Arc<Mutex<Kernel>>,
     reader: Arc<dyn CounterReader>,
+    connections: Arc<dyn ConnectionCounter>,
     rates: Arc<Rates>,
     state: Arc<AgentState>,
     network: NetworkReader,
@@ -175,6 +177,8 @@ impl Agent {
         let commit_interval = Duration::from_secs(self.config.ledger.commit_interval_seconds);
         let (store, state) = (Arc::clone(&self.store), Arc::clone(&self.state));
         tasks.spawn(done(sampler::book(store, state, commit_interval, shutdown.clone())));
+        let (counter, state) = (Arc::clone(&self.connections), Arc::clone(&self.state));
+        tasks.spawn(done(connections::reconcile(counter, state, shutdown.clone())));
         let follower = self.follower();
         if let Some(watcher) = self.watcher.take() {
             tasks.spawn(done(follower.run(watcher, shutdown.clone())));

@@ -8,7 +8,7 @@ use tokio::net::{TcpListener, UnixListener};
 
 use super::{Agent, Options};
 use crate::config::{Config, Interfaces};
-use crate::counters::CounterReader;
+use crate::counters::{ConnectionCounter, CounterReader};
 use crate::instance::{Locks, Undo, socket_path};
 use crate::kernel::{Kernel, KernelOptions};
 use crate::network::plan;
@@ -51,6 +51,7 @@ pub(super) async fn start(options: Options) -> Result<(Agent, Undo)> {
         ports: &ports,
         ledger_id: open_store.ledger_id(),
     })?;
+    let connections: Arc<dyn ConnectionCounter> = kernel.counters();
     let reader: Arc<dyn CounterReader> = kernel.counters();
     let store = match take_up(open_store, &mut kernel, &config) {
         Ok(store) => store,
@@ -74,6 +75,7 @@ pub(super) async fn start(options: Options) -> Result<(Agent, Undo)> {
         store: Arc::new(store),
         kernel: Arc::new(Mutex::new(kernel)),
         reader,
+        connections,
         rates: Arc::new(Rates::default()),
         state,
         network: watcher.reader(),
