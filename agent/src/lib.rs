@@ -14,6 +14,7 @@ pub mod follow;
 pub mod grpc;
 pub mod instance;
 pub mod kernel;
+pub mod metrics;
 pub mod network;
 pub mod rights;
 pub mod sampler;

@@ -29,6 +29,7 @@ use crate::follow::Follower;
 use crate::grpc::{self, Services, SystemSource};
 use crate::instance::{Locks, socket_path};
 use crate::kernel::{Hook, Kernel};
+use crate::metrics::{self, MetricsSource};
 use crate::network::rtnetlink::{NetworkReader, NetworkWatcher};
 use crate::network::sockets::SocketProbe;
 use crate::sampler;
@@ -68,8 +69,11 @@ struct Agent {
     http: Option<TcpListener>,
     /// Taken when they are served.
     grpc: Option<grpc::Listeners>,
+    /// Taken when it is served.
+    metrics: Option<TcpListener>,
     http_address: Option<SocketAddr>,
     grpc_address: SocketAddr,
+    metrics_address: SocketAddr,
     api_key: ApiKey,
     api_key_origin: Origin,
     store: Arc<Store>,
@@ -105,6 +109,7 @@ impl Agent {
             ports: self.config.capture.ports.to_string(),
             http: self.http_address,
             grpc: self.grpc_address,
+            metrics: self.metrics_address,
             socket: &socket_path(&self.config.agent.instance),
             api_key: &self.api_key_origin,
             next_port: self.next_port(),
@@ -145,6 +150,14 @@ impl Agent {
         )
     }
 
+    fn metrics_source(&self) -> MetricsSource {
+        MetricsSource {
+            reader: Arc::clone(&self.reader),
+            kernel: Arc::clone(&self.kernel),
+            state: Arc::clone(&self.state),
+        }
+    }
+
     /// Runs every part until `shutdown`, or until one of them ends by itself, which none should.
     async fn run_until(mut self, shutdown: CancellationToken) -> Result<()> {
         let (reporter, health) = tonic_health::server::health_reporter();
@@ -179,6 +192,9 @@ impl Agent {
         tasks.spawn(done(sampler::book(store, state, commit_interval, shutdown.clone())));
         let (counter, state) = (Arc::clone(&self.connections), Arc::clone(&self.state));
         tasks.spawn(done(connections::reconcile(counter, state, shutdown.clone())));
+        if let Some(listener) = self.metrics.take() {
+            tasks.spawn(done(metrics::serve(listener, self.metrics_source(), shutdown.clone())));
+        }
         let follower = self.follower();
         if let Some(watcher) = self.watcher.take() {
             tasks.spawn(done(follower.run(watcher, shutdown.clone())));
