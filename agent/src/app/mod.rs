@@ -22,12 +22,14 @@ use tonic_health::server::HealthReporter;
 
 use crate::api_key::Origin;
 use crate::config::{Config, PanelAuth};
-use crate::counters::CounterReader;
+use crate::connections;
+use crate::counters::{ConnectionCounter, CounterReader};
 use crate::first_session::{self, Facts};
 use crate::follow::Follower;
 use crate::grpc::{self, Services, SystemSource};
 use crate::instance::{Locks, socket_path};
 use crate::kernel::{Hook, Kernel};
+use crate::metrics::{self, MetricsSource};
 use crate::network::rtnetlink::{NetworkReader, NetworkWatcher};
 use crate::network::sockets::SocketProbe;
 use crate::sampler;
@@ -67,13 +69,17 @@ struct Agent {
     http: Option<TcpListener>,
     /// Taken when they are served.
     grpc: Option<grpc::Listeners>,
+    /// Taken when it is served.
+    metrics: Option<TcpListener>,
     http_address: Option<SocketAddr>,
     grpc_address: SocketAddr,
+    metrics_address: SocketAddr,
     api_key: ApiKey,
     api_key_origin: Origin,
     store: Arc<Store>,
     kernel: Arc<Mutex<Kernel>>,
     reader: Arc<dyn CounterReader>,
+    connections: Arc<dyn ConnectionCounter>,
     rates: Arc<Rates>,
     state: Arc<AgentState>,
     network: NetworkReader,
@@ -103,6 +109,7 @@ impl Agent {
             ports: self.config.capture.ports.to_string(),
             http: self.http_address,
             grpc: self.grpc_address,
+            metrics: self.metrics_address,
             socket: &socket_path(&self.config.agent.instance),
             api_key: &self.api_key_origin,
             next_port: self.next_port(),
@@ -143,6 +150,14 @@ impl Agent {
         )
     }
 
+    fn metrics_source(&self) -> MetricsSource {
+        MetricsSource {
+            reader: Arc::clone(&self.reader),
+            kernel: Arc::clone(&self.kernel),
+            state: Arc::clone(&self.state),
+        }
+    }
+
     /// Runs every part until `shutdown`, or until one of them ends by itself, which none should.
     async fn run_until(mut self, shutdown: CancellationToken) -> Result<()> {
         let (reporter, health) = tonic_health::server::health_reporter();
@@ -175,6 +190,11 @@ impl Agent {
         let commit_interval = Duration::from_secs(self.config.ledger.commit_interval_seconds);
         let (store, state) = (Arc::clone(&self.store), Arc::clone(&self.state));
         tasks.spawn(done(sampler::book(store, state, commit_interval, shutdown.clone())));
+        let (counter, state) = (Arc::clone(&self.connections), Arc::clone(&self.state));
+        tasks.spawn(done(connections::reconcile(counter, state, shutdown.clone())));
+        if let Some(listener) = self.metrics.take() {
+            tasks.spawn(done(metrics::serve(listener, self.metrics_source(), shutdown.clone())));
+        }
         let follower = self.follower();
         if let Some(watcher) = self.watcher.take() {
             tasks.spawn(done(follower.run(watcher, shutdown.clone())));

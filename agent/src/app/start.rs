@@ -8,7 +8,7 @@ use tokio::net::{TcpListener, UnixListener};
 
 use super::{Agent, Options};
 use crate::config::{Config, Interfaces};
-use crate::counters::CounterReader;
+use crate::counters::{ConnectionCounter, CounterReader};
 use crate::instance::{Locks, Undo, socket_path};
 use crate::kernel::{Kernel, KernelOptions};
 use crate::network::plan;
@@ -34,7 +34,7 @@ pub(super) async fn start(options: Options) -> Result<(Agent, Undo)> {
 
     let mut undo = Undo::default();
     let locks = Locks::take(&config.agent.data_dir, &config.agent.instance, &mut undo)?;
-    let (http, grpc) = bind(&config, with_gateway, &mut undo).await?;
+    let (http, grpc, metrics) = bind(&config, with_gateway, &mut undo).await?;
     let (api_key, api_key_origin) = match given_key {
         Some(given) => given,
         None => api_key::kept_or_made(&config.agent.data_dir, &mut undo)?,
@@ -51,6 +51,7 @@ pub(super) async fn start(options: Options) -> Result<(Agent, Undo)> {
         ports: &ports,
         ledger_id: open_store.ledger_id(),
     })?;
+    let connections: Arc<dyn ConnectionCounter> = kernel.counters();
     let reader: Arc<dyn CounterReader> = kernel.counters();
     let store = match take_up(open_store, &mut kernel, &config) {
         Ok(store) => store,
@@ -67,13 +68,16 @@ pub(super) async fn start(options: Options) -> Result<(Agent, Undo)> {
         _locks: locks,
         http_address: http.as_ref().and_then(|listener| listener.local_addr().ok()),
         grpc_address: grpc.tcp.local_addr().context("the gRPC listener has no address")?,
+        metrics_address: metrics.local_addr().context("the metrics listener has no address")?,
         http,
         grpc: Some(grpc),
+        metrics: Some(metrics),
         api_key,
         api_key_origin,
         store: Arc::new(store),
         kernel: Arc::new(Mutex::new(kernel)),
         reader,
+        connections,
         rates: Arc::new(Rates::default()),
         state,
         network: watcher.reader(),
@@ -124,19 +128,24 @@ async fn check_interfaces(watcher: &NetworkWatcher, config: &Config) -> Result<(
     }
 }
 
-async fn bind(config: &Config, with_gateway: bool, undo: &mut Undo) -> Result<(Option<TcpListener>, grpc::Listeners)> {
+async fn bind(
+    config: &Config,
+    with_gateway: bool,
+    undo: &mut Undo,
+) -> Result<(Option<TcpListener>, grpc::Listeners, TcpListener)> {
     let http = if with_gateway {
         Some(listen(config.http.listen, "REST", "--http").await?)
     } else {
         None
     };
     let tcp = listen(config.grpc.listen, "gRPC", "--grpc").await?;
+    let metrics = listen(config.metrics.listen, "metrics", "--metrics").await?;
     let path = socket_path(&config.agent.instance);
     // Whoever made it is gone: the instance's lock is ours.
     let _ = std::fs::remove_file(&path);
     undo.watch_file(path.clone());
     let unix = UnixListener::bind(&path).with_context(|| format!("cannot listen on {}", path.display()))?;
-    Ok((http, grpc::Listeners { tcp, unix }))
+    Ok((http, grpc::Listeners { tcp, unix }, metrics))
 }
 
 async fn listen(address: SocketAddr, what: &str, flag: &str) -> Result<TcpListener> {

@@ -11,7 +11,7 @@ use portmeter_ebpf::layout::{MapLife, PORT_COUNTERS, PORT_SLOTS, PortCounters};
 use uuid::Uuid;
 
 use super::{KernelError, Pins, life, maps, slots};
-use crate::counters::{Counter, CounterReader, MapLifeId};
+use crate::counters::{ConnectionCount, ConnectionCounter, Counter, CounterReader, MapLifeId};
 
 /// Read access to the counter of every port that has one.
 pub struct KernelCounters {
@@ -137,6 +137,7 @@ impl KernelCounters {
                 rx_packets: load(&raw const (*line).rx_packets),
                 tx_bytes: load(&raw const (*line).tx_bytes),
                 tx_packets: load(&raw const (*line).tx_packets),
+                connections_opened: load(&raw const (*line).connections_opened),
             }
         }
     }
@@ -156,5 +157,20 @@ impl CounterReader for KernelCounters {
             return Counter::default();
         };
         (0..self.cpu_count).fold(Counter::default(), |sum, cpu| sum + self.line(cpu, *slot as usize))
+    }
+
+    fn active_connections(&self, port: u16) -> Option<u64> {
+        self.connection_count(port).map(ConnectionCount::active)
+    }
+}
+
+/// The programs of this build do not count connections yet, so the socket tables answer.
+impl ConnectionCounter for KernelCounters {
+    fn connection_count(&self, _port: u16) -> Option<ConnectionCount> {
+        None
+    }
+
+    fn correct_active_connections(&self, _port: u16, _difference: i64) -> std::io::Result<()> {
+        Err(std::io::ErrorKind::Unsupported.into())
     }
 }

@@ -90,6 +90,10 @@ mod tests {
                 ..Counter::default()
             }
         }
+
+        fn active_connections(&self, _: u16) -> Option<u64> {
+            None
+        }
     }
 
     #[test]
