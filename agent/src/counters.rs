@@ -114,6 +114,13 @@ pub trait CounterReader: Send + Sync {
     /// The port's counter now; zero for a port that has none.
     fn read(&self, port: u16) -> Counter;
 
+    /// Hands every port's counter to `each`, in the order of [`Self::ports`].
+    fn read_all(&self, each: &mut dyn FnMut(u16, Counter)) {
+        for port in self.ports() {
+            each(*port, self.read(*port));
+        }
+    }
+
     /// Incoming TCP connections of the port whose handshake is complete and that are not closed, as the kernel programs
     /// count them. `None` where they do not: then the socket tables answer.
     fn active_connections(&self, port: u16) -> Option<u64>;

@@ -21,14 +21,14 @@ use tonic_health::pb::health_server::{Health, HealthServer};
 use tonic_health::server::HealthReporter;
 
 use crate::api_key::Origin;
-use crate::config::{Config, PanelAuth};
+use crate::config::{Config, HookChoice, PanelAuth};
 use crate::connections;
 use crate::counters::{ConnectionCounter, CounterReader};
 use crate::first_session::{self, Facts};
 use crate::follow::Follower;
 use crate::grpc::{self, Services, SystemSource};
 use crate::instance::{Locks, socket_path};
-use crate::kernel::{Hook, Kernel};
+use crate::kernel::{Hook, Kernel, KernelLog};
 use crate::metrics::{self, MetricsSource};
 use crate::network::rtnetlink::{NetworkReader, NetworkWatcher};
 use crate::network::sockets::SocketProbe;
@@ -101,6 +101,7 @@ impl Agent {
         let attached = self.state.attached();
         let hook = match attached.first().map(|one| one.hook) {
             Some(Hook::Clsact) => "clsact",
+            _ if self.config.capture.hook == HookChoice::Xdp => "XDP and TCX",
             _ => "TCX",
         };
         first_session::text(&Facts {
@@ -190,6 +191,9 @@ impl Agent {
         let commit_interval = Duration::from_secs(self.config.ledger.commit_interval_seconds);
         let (store, state) = (Arc::clone(&self.store), Arc::clone(&self.state));
         tasks.spawn(done(sampler::book(store, state, commit_interval, shutdown.clone())));
+        if let Some(log) = self.kernel_log() {
+            tasks.spawn(done(log.run(shutdown.clone())));
+        }
         let (counter, state) = (Arc::clone(&self.connections), Arc::clone(&self.state));
         tasks.spawn(done(connections::reconcile(counter, state, shutdown.clone())));
         if let Some(listener) = self.metrics.take() {
@@ -210,6 +214,17 @@ impl Agent {
             });
         }
         tasks
+    }
+
+    /// What the kernel programs tell, where that is wanted.
+    fn kernel_log(&self) -> Option<KernelLog> {
+        if !self.config.capture.kernel_log {
+            return None;
+        }
+        let taken = self.lock_kernel().take_log();
+        taken
+            .inspect_err(|error| tracing::warn!(%error, "the kernel programs' log cannot be read"))
+            .ok()
     }
 
     /// REST over the services of this process.

@@ -7,10 +7,10 @@ use anyhow::{Context, Result, bail};
 use tokio::net::{TcpListener, UnixListener};
 
 use super::{Agent, Options};
-use crate::config::{Config, Interfaces};
+use crate::config::{Config, HookChoice, Interfaces};
 use crate::counters::{ConnectionCounter, CounterReader};
 use crate::instance::{Locks, Undo, socket_path};
-use crate::kernel::{Kernel, KernelOptions};
+use crate::kernel::{ConnectionWatch, Kernel, KernelOptions, Predecessor};
 use crate::network::plan;
 use crate::network::rtnetlink::NetworkWatcher;
 use crate::network::sockets::SocketProbe;
@@ -50,6 +50,7 @@ pub(super) async fn start(options: Options) -> Result<(Agent, Undo)> {
         hook: config.capture.hook,
         ports: &ports,
         ledger_id: open_store.ledger_id(),
+        log: config.capture.kernel_log,
     })?;
     let connections: Arc<dyn ConnectionCounter> = kernel.counters();
     let reader: Arc<dyn CounterReader> = kernel.counters();
@@ -85,6 +86,7 @@ pub(super) async fn start(options: Options) -> Result<(Agent, Undo)> {
         config,
     };
     attach(&agent).await?;
+    leave_predecessor(&agent).await?;
     Ok((agent, undo))
 }
 
@@ -93,7 +95,7 @@ fn take_up(open_store: OpenStore, kernel: &mut Kernel, config: &Config) -> Resul
     let ledger_id = open_store.ledger_id();
     let ports = config.capture.ports.iter().collect();
     let store = open_store
-        .start(kernel.counters(), kernel.origin(), ports, Box::new(SocketProbe))
+        .start(kernel.counters(), &kernel.origin(), ports, Box::new(SocketProbe))
         .context("the ledger cannot take up the kernel's counters")?;
     kernel.adopt(ledger_id)?;
     Ok(store)
@@ -158,7 +160,8 @@ async fn listen(address: SocketAddr, what: &str, flag: &str) -> Result<TcpListen
     }
 }
 
-/// The first attachment. Where nothing can be attached the start has failed.
+/// The first attachment. Where nothing can be attached the start has failed; so it has where XDP was asked for and a
+/// driver cannot run it, because nothing else would be exact there.
 async fn attach(agent: &Agent) -> Result<()> {
     let plan = agent
         .follower()
@@ -169,10 +172,27 @@ async fn attach(agent: &Agent) -> Result<()> {
     for warning in plan.warnings {
         tracing::warn!("{warning}");
     }
-    if agent.state.attached().is_empty() {
-        let problems = agent.state.problems().join("; ");
+    let problems = agent.state.problems();
+    let needs_every_driver = agent.config.capture.hook == HookChoice::Xdp;
+    if agent.state.attached().is_empty() || (needs_every_driver && !problems.is_empty()) {
         agent.lock_kernel().take_back();
-        bail!("nothing can be counted: {problems}");
+        bail!("nothing can be counted: {}", problems.join("; "));
     }
+    if let ConnectionWatch::Incomplete(reason) = agent.lock_kernel().watch_connections() {
+        tracing::warn!(reason, "open connections are taken from the socket tables");
+    }
+    Ok(())
+}
+
+/// Books and removes the maps that an earlier start counted into, where this one has moved to others.
+async fn leave_predecessor(agent: &Agent) -> Result<()> {
+    let Some(predecessor) = agent.lock_kernel().settled_predecessor()? else {
+        return Ok(());
+    };
+    let Predecessor { counters, origin } = predecessor;
+    let booked = agent.store.book_past_life(counters, origin).await;
+    booked.context("what the earlier maps counted cannot be booked; the next start tries again")?;
+    agent.lock_kernel().forget_predecessor()?;
+    tracing::info!("moved to new maps; what the earlier ones counted is booked");
     Ok(())
 }

@@ -4,16 +4,13 @@ use std::net::SocketAddr;
 
 use portmeter_gateway::cli::check_panel;
 
-use super::{Config, HookChoice, Interfaces};
+use super::{Config, Interfaces};
 
 impl Config {
     /// One sentence about the first thing that is wrong, naming the setting and the way out.
     pub(super) fn validate(&self) -> Result<(), String> {
         instance(&self.agent.instance)?;
         interface_names(&self.capture.interfaces)?;
-        if self.capture.hook == HookChoice::Xdp {
-            return Err("`capture.hook`: \"xdp\" is not built yet; use \"auto\", \"tcx\" or \"clsact\"".to_owned());
-        }
         if !(1..=60).contains(&self.ledger.commit_interval_seconds) {
             return Err(format!(
                 "`ledger.commit_interval_seconds` is {}; it must be between 1 and 60",

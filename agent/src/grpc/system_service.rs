@@ -104,6 +104,7 @@ fn attached(attached: &Attached) -> AttachedInterface {
     let hook = match attached.hook {
         kernel::Hook::Tcx => Hook::Tcx,
         kernel::Hook::Clsact => Hook::Clsact,
+        kernel::Hook::Xdp => Hook::Xdp,
     };
     AttachedInterface {
         name: attached.target.name.clone(),

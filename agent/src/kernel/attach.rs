@@ -8,9 +8,7 @@ use aya::Ebpf;
 use aya::programs::Xdp;
 use aya::programs::tc::SchedClassifier;
 use aya::util::KernelVersion;
-use portmeter_ebpf::layout::{
-    PROGRAM_RX_ETHERNET, PROGRAM_RX_IP, PROGRAM_RX_XDP, PROGRAM_TX_ETHERNET, PROGRAM_TX_IP,
-};
+use portmeter_ebpf::layout::{PROGRAM_RX_ETHERNET, PROGRAM_RX_IP, PROGRAM_RX_XDP, PROGRAM_TX_ETHERNET, PROGRAM_TX_IP};
 
 use super::link::detach_and_unpin;
 use super::pins::{Direction, LinkKind, LinkPin};
@@ -144,7 +142,12 @@ impl Kernel {
         }
         let pinned = same.into_iter().next();
         if kind == LinkKind::Xdp {
-            return xdp::attach(maps::program_mut(&mut self.ebpf, PROGRAM_RX_XDP)?, target, pinned, &pins);
+            return xdp::attach(
+                maps::program_mut(&mut self.ebpf, PROGRAM_RX_XDP)?,
+                target,
+                pinned,
+                &pins,
+            );
         }
         let program = maps::program_mut(&mut self.ebpf, program_name(target, direction))?;
         match attached.hook {

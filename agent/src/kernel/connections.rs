@@ -17,13 +17,13 @@ use portmeter_ebpf::layout::{ADOPTION, Adoption, PROGRAM_ADOPT, PROGRAM_CONNECTI
 
 use super::{KernelError, Pins, link, maps};
 
-/// Where the number of open connections comes from.
+/// How completely connections are watched.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ConnectionSource {
-    /// From the kernel programs, which have seen each of them.
-    Kernel,
-    /// From the socket tables, asked each time; the reason in one sentence.
-    SocketTables(String),
+pub enum ConnectionWatch {
+    /// The programs have seen each one that is open.
+    Complete,
+    /// They have not, for the reason given in one sentence: how many are open has to be asked of the socket tables.
+    Incomplete(String),
 }
 
 /// [`Adoption`] as aya wants it.
@@ -85,15 +85,13 @@ pub(super) fn adopt(ebpf: &mut Ebpf) -> Result<Adoption, KernelError> {
     Ok(outcome.0)
 }
 
-/// Says where the open connections come from, and why.
-pub(super) fn source(attached: &Result<(), KernelError>, adoption: &Result<Adoption, KernelError>) -> ConnectionSource {
+/// What the two steps come to.
+pub(super) fn watch(attached: &Result<(), KernelError>, adoption: &Result<Adoption, KernelError>) -> ConnectionWatch {
     match (attached, adoption) {
-        (Err(error), _) => ConnectionSource::SocketTables(format!("connections cannot be watched: {error}")),
-        (Ok(()), Err(error)) => {
-            ConnectionSource::SocketTables(format!("older connections cannot be taken over: {error}"))
-        }
-        (Ok(()), Ok(Adoption { failed: 0, .. })) => ConnectionSource::Kernel,
-        (Ok(()), Ok(Adoption { failed, .. })) => ConnectionSource::SocketTables(format!(
+        (Err(error), _) => ConnectionWatch::Incomplete(format!("connections cannot be watched: {error}")),
+        (Ok(()), Err(error)) => ConnectionWatch::Incomplete(format!("older connections cannot be taken over: {error}")),
+        (Ok(()), Ok(Adoption { failed: 0, .. })) => ConnectionWatch::Complete,
+        (Ok(()), Ok(Adoption { failed, .. })) => ConnectionWatch::Incomplete(format!(
             "{failed} connections are older than the programs, and this kernel (before about 6.12) does not let them \
              be taken over"
         )),
@@ -101,7 +99,7 @@ pub(super) fn source(attached: &Result<(), KernelError>, adoption: &Result<Adopt
 }
 
 /// The root of the version 2 cgroup tree, wherever it is mounted.
-pub fn cgroup_root() -> Result<PathBuf, KernelError> {
+pub(super) fn cgroup_root() -> Result<PathBuf, KernelError> {
     let what = "/proc/self/mountinfo";
     let mounts = std::fs::read_to_string(what).map_err(|source| KernelError::Environment { what, source })?;
     find_cgroup_root(&mounts).ok_or(KernelError::NoCgroupTree)
@@ -110,12 +108,14 @@ pub fn cgroup_root() -> Result<PathBuf, KernelError> {
 /// The first mount of a cgroup2 file system in the form of `proc_pid_mountinfo(5)`: the mount point is the fifth
 /// field, the type the first one behind the lone dash.
 fn find_cgroup_root(mounts: &str) -> Option<PathBuf> {
-    mounts.lines().find_map(|line| {
-        let (before, after) = line.split_once(" - ")?;
-        let is_cgroup2 = after.split(' ').next() == Some("cgroup2");
-        is_cgroup2.then(|| before.split(' ').nth(4)).flatten().map(Path::new)
-    })
-    .map(Path::to_owned)
+    mounts
+        .lines()
+        .find_map(|line| {
+            let (before, after) = line.split_once(" - ")?;
+            let is_cgroup2 = after.split(' ').next() == Some("cgroup2");
+            is_cgroup2.then(|| before.split(' ').nth(4)).flatten().map(Path::new)
+        })
+        .map(Path::to_owned)
 }
 
 #[cfg(test)]
@@ -132,16 +132,16 @@ mod tests {
     }
 
     #[test]
-    fn the_kernel_is_the_source_where_it_saw_everything() {
+    fn connections_are_watched_completely_where_everything_was_seen() {
         let adopted = |failed| Ok(Adoption { adopted: 3, failed });
-        assert_eq!(source(&Ok(()), &adopted(0)), ConnectionSource::Kernel);
+        assert_eq!(watch(&Ok(()), &adopted(0)), ConnectionWatch::Complete);
         for (attached, adoption) in [
             (Ok(()), adopted(1)),
             (Ok(()), Err(KernelError::NoTcx)),
             (Err(KernelError::NoCgroupTree), adopted(0)),
         ] {
-            let source = source(&attached, &adoption);
-            assert!(matches!(source, ConnectionSource::SocketTables(_)), "{source:?}");
+            let watch = watch(&attached, &adoption);
+            assert!(matches!(watch, ConnectionWatch::Incomplete(_)), "{watch:?}");
         }
     }
 }

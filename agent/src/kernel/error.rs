@@ -55,7 +55,9 @@ pub enum KernelError {
         needed: usize,
     },
     /// There is no version 2 cgroup tree.
-    #[error("there is no cgroup2 file system to watch sockets from: mount one with `mount -t cgroup2 none /sys/fs/cgroup`")]
+    #[error(
+        "there is no cgroup2 file system to watch sockets from: mount one with `mount -t cgroup2 none /sys/fs/cgroup`"
+    )]
     NoCgroupTree,
     /// A driver cannot run XDP programs.
     #[error(

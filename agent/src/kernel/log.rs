@@ -37,7 +37,10 @@ impl KernelLog {
 
     /// Passes on what the programs say, until `shutdown`.
     pub async fn run(self, shutdown: CancellationToken) {
-        let mut reader = match AsyncFd::new(self.0) {
+        // SAFETY: the logger owns the ring buffer's descriptor, always gives the same one, and lives as long as the
+        // registration.
+        let registered = unsafe { AsyncFd::register(self.0) };
+        let mut reader = match registered {
             Ok(reader) => reader,
             Err(error) => {
                 tracing::error!(%error, "the kernel programs' log cannot be followed");

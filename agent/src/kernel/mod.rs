@@ -19,6 +19,7 @@ mod link;
 mod log;
 mod maps;
 mod namespace;
+mod offsets;
 mod pins;
 mod slots;
 mod takeover;
@@ -38,7 +39,7 @@ use crate::config::HookChoice;
 use crate::store::LifeOrigin;
 
 pub use attach::{Attached, Hook};
-pub use connections::ConnectionSource;
+pub use connections::ConnectionWatch;
 pub use counters::KernelCounters;
 pub use error::KernelError;
 pub use log::KernelLog;
@@ -83,7 +84,7 @@ pub struct Kernel {
     attached: BTreeMap<u32, Attached>,
     is_new_life: bool,
     predecessor: Option<Predecessor>,
-    connection_source: ConnectionSource,
+    connection_watch: ConnectionWatch,
 }
 
 /// Maps that are being moved away from: what they hold has to be booked before they go.
@@ -144,7 +145,7 @@ impl Kernel {
         };
         let mut ebpf = load_object(&pins, place, &life, options.log)?;
         let slots = slots::track(&mut ebpf, options.ports, life.slot_capacity)?;
-        let counters = KernelCounters::map(&mut ebpf, &life, slots, pins.map(place, layout::CONNECTION_OFFSETS))?;
+        let counters = KernelCounters::map(&mut ebpf, &life, slots, &pins.map(place, layout::CONNECTION_OFFSETS))?;
         attach::load_programs(&mut ebpf, hook)?;
         if !is_watched {
             counters.begin_connections_anew()?;
@@ -160,7 +161,7 @@ impl Kernel {
             attached: BTreeMap::new(),
             is_new_life,
             predecessor,
-            connection_source: ConnectionSource::SocketTables("connections are not watched yet".to_owned()),
+            connection_watch: ConnectionWatch::Incomplete("connections are not watched yet".to_owned()),
         })
     }
 
@@ -184,22 +185,26 @@ impl Kernel {
     }
 
     /// Counts connections from now on: those to come, and those that are there already. Where that cannot be, the
-    /// socket tables have to do, and the source says why.
-    pub fn watch_connections(&mut self) -> &ConnectionSource {
+    /// socket tables have to do, and the answer says why.
+    pub fn watch_connections(&mut self) -> &ConnectionWatch {
         let attached = connections::attach(&mut self.ebpf, &self.pins);
         let adoption = connections::adopt(&mut self.ebpf);
         if let (Ok(()), Ok(adoption)) = (&attached, &adoption) {
-            tracing::debug!(adopted = adoption.adopted, failed = adoption.failed, "older connections taken over");
+            tracing::debug!(
+                adopted = adoption.adopted,
+                failed = adoption.failed,
+                "older connections taken over"
+            );
         }
-        self.connection_source = connections::source(&attached, &adoption);
+        self.connection_watch = connections::watch(&attached, &adoption);
         self.counters
-            .set_counts_connections(self.connection_source == ConnectionSource::Kernel);
-        &self.connection_source
+            .set_counts_connections(self.connection_watch == ConnectionWatch::Complete);
+        &self.connection_watch
     }
 
-    /// Where the number of open connections comes from.
-    pub fn connection_source(&self) -> &ConnectionSource {
-        &self.connection_source
+    /// How completely connections are watched.
+    pub fn connection_watch(&self) -> &ConnectionWatch {
+        &self.connection_watch
     }
 
     /// What the programs tell of rare events; can be taken once.

@@ -29,7 +29,7 @@ const MAP_COUNTS: [usize; layout::LAYOUT_VERSION as usize] = [6, 9];
 
 /// The folder of one instance's pins.
 #[derive(Debug, Clone)]
-pub struct Pins(PathBuf);
+pub(super) struct Pins(PathBuf);
 
 /// Where a set of maps is pinned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,12 +93,12 @@ pub(super) struct LinkPin {
 
 impl Pins {
     /// The pins of `instance`, whether there are any or not.
-    pub fn of(instance: &str) -> Self {
+    pub(super) fn of(instance: &str) -> Self {
         Self(Path::new(ROOT).join(instance))
     }
 
     /// The folder.
-    pub fn folder(&self) -> &Path {
+    pub(super) fn folder(&self) -> &Path {
         &self.0
     }
 

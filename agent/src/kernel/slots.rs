@@ -57,11 +57,7 @@ pub(super) fn from_pins(pins: &Pins, place: Place) -> Result<BTreeMap<u16, i32>,
 }
 
 /// Makes the programs count `tracked` and nothing else; gives the slot of every port that has one.
-pub(super) fn track(
-    ebpf: &mut Ebpf,
-    tracked: &BTreeSet<u16>,
-    capacity: u32,
-) -> Result<BTreeMap<u16, u32>, KernelError> {
+pub(super) fn track(ebpf: &mut Ebpf, tracked: &BTreeSet<u16>, capacity: u32) -> Result<Vec<(u16, u32)>, KernelError> {
     let map = maps::find_mut(ebpf, PORT_SLOTS)?;
     let mut array: Array<_, i32> = map.try_into().map_err(|error| KernelError::map(PORT_SLOTS, &error))?;
     let present = read(&array)?;
@@ -80,7 +76,8 @@ pub(super) fn track(
 }
 
 /// The slot of every port that has one, tracked still or no longer: what such a port counted last has to be booked too.
-pub(super) fn slots_of(values: &BTreeMap<u16, i32>) -> BTreeMap<u16, u32> {
+/// Ascending by port.
+pub(super) fn slots_of(values: &BTreeMap<u16, i32>) -> Vec<(u16, u32)> {
     values
         .iter()
         .filter_map(|(port, value)| Some((*port, value.unsigned_abs().checked_sub(1)?)))
@@ -116,7 +113,7 @@ mod tests {
         let third = assign(&second, &BTreeSet::from([10]), 3).unwrap();
         assert_eq!(third, BTreeMap::from([(10, 1), (20, -2), (30, -3)]));
         assert_eq!(assign(&third, &BTreeSet::from([40]), 3), None);
-        assert_eq!(slots_of(&third), BTreeMap::from([(10, 0), (20, 1), (30, 2)]));
+        assert_eq!(slots_of(&third), [(10, 0), (20, 1), (30, 2)]);
     }
 
     #[test]

@@ -29,6 +29,8 @@ pub struct Target {
     pub name: String,
     /// Whether its packets begin with an Ethernet header.
     pub has_link_header: bool,
+    /// Whether it is this host talking to itself.
+    pub is_loopback: bool,
 }
 
 /// Kinds of device whose frames pass their parent's hooks too.
@@ -48,6 +50,7 @@ pub fn plan(network: &HostNetwork, wanted: &Interfaces) -> Plan {
                 index: interface.index,
                 name: interface.name.clone(),
                 has_link_header,
+                is_loopback: interface.link_layer == LinkLayer::Loopback,
             }),
             Err(number) => plan.warnings.push(format!(
                 "{} is not counted: its link layer (type {number}) is neither Ethernet nor plain IP",

@@ -1366,6 +1366,8 @@ pub enum Hook {
     Tcx = 1,
     /// A filter on the clsact qdisc.
     Clsact = 2,
+    /// An XDP link in the driver for what is received, a TCX link for what is sent.
+    Xdp = 3,
 }
 impl Hook {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -1377,6 +1379,7 @@ impl Hook {
             Self::Unspecified => "HOOK_UNSPECIFIED",
             Self::Tcx => "HOOK_TCX",
             Self::Clsact => "HOOK_CLSACT",
+            Self::Xdp => "HOOK_XDP",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -1385,6 +1388,7 @@ impl Hook {
             "HOOK_UNSPECIFIED" => Some(Self::Unspecified),
             "HOOK_TCX" => Some(Self::Tcx),
             "HOOK_CLSACT" => Some(Self::Clsact),
+            "HOOK_XDP" => Some(Self::Xdp),
             _ => None,
         }
     }
