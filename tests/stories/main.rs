@@ -15,6 +15,7 @@ mod inspection;
 mod keys;
 mod lab;
 mod loopback;
+mod metrics;
 mod mounting;
 mod neighbours;
 mod offloads;
@@ -41,7 +42,7 @@ const TOOLS: [&str; 9] = [
 ];
 
 fn main() -> ExitCode {
-    let rooms: [(&str, &[Story]); 18] = [
+    let rooms: [(&str, &[Story]); 19] = [
         ("lab", lab::STORIES),
         ("exact", exact::STORIES),
         ("offloads", offloads::STORIES),
@@ -52,6 +53,7 @@ fn main() -> ExitCode {
         ("keys", keys::STORIES),
         ("resets", resets::STORIES),
         ("faces", faces::STORIES),
+        ("metrics", metrics::STORIES),
         ("apart", apart::STORIES),
         ("inspection", inspection::STORIES),
         ("refusals", refusals::STORIES),
