@@ -9,7 +9,7 @@
 )]
 
 mod attach;
-mod bpffs;
+pub mod bpffs;
 mod clsact;
 mod counters;
 mod error;
@@ -35,7 +35,7 @@ use crate::config::HookChoice;
 pub use attach::{Attached, Hook};
 pub use counters::KernelCounters;
 pub use error::KernelError;
-use pins::Pins;
+pub use pins::{Pins, ROOT as PIN_ROOT};
 pub use uninstall::{Leftover, uninstall};
 
 /// The programs, built by `cargo xtask ebpf`.

@@ -4,12 +4,14 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use nix::unistd::geteuid;
 use portmeter_ebpf::layout;
 
 use super::KernelError;
+use crate::rights::name_of;
 
 /// The folder of all instances.
-const ROOT: &str = "/sys/fs/bpf/portmeter";
+pub const ROOT: &str = "/sys/fs/bpf/portmeter";
 
 /// Every map, all pinned.
 pub(super) const MAPS: [&str; 6] = [
@@ -94,20 +96,12 @@ impl Pins {
         Ok(true)
     }
 
-    /// Refuses a folder of another user: its maps could say anything.
+    /// Refuses a folder of another user, whose maps could say anything, and one that another user could exchange: the
+    /// folder of all instances is this user's or root's.
     fn check_owner(&self) -> Result<(), KernelError> {
-        match std::fs::metadata(&self.0) {
-            Ok(metadata) if metadata.uid() != nix::unistd::geteuid().as_raw() => Err(KernelError::ForeignPins {
-                path: self.0.clone(),
-                owner: metadata.uid(),
-            }),
-            Ok(_) => Ok(()),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            Err(source) => Err(KernelError::Pin {
-                path: self.0.clone(),
-                source,
-            }),
-        }
+        let me = geteuid().as_raw();
+        check_owner(Path::new(ROOT), &[me, 0])?;
+        check_owner(&self.0, &[me])
     }
 
     /// Every pinned link.
@@ -134,6 +128,23 @@ impl Pins {
             // Not empty means that something is still in use, by us or by another instance.
             let _ = std::fs::remove_dir(folder);
         }
+    }
+}
+
+/// Whether a folder belongs to one of `allowed`; one that is not there does. A symbolic link counts as its maker's.
+fn check_owner(folder: &Path, allowed: &[u32]) -> Result<(), KernelError> {
+    match std::fs::symlink_metadata(folder) {
+        Ok(metadata) if !allowed.contains(&metadata.uid()) => Err(KernelError::ForeignPins {
+            path: folder.to_owned(),
+            owner: name_of(metadata.uid()),
+            user: name_of(geteuid().as_raw()),
+        }),
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(source) => Err(KernelError::Pin {
+            path: folder.to_owned(),
+            source,
+        }),
     }
 }
 
