@@ -14,6 +14,7 @@ pub mod grpc;
 pub mod instance;
 pub mod kernel;
 pub mod network;
+pub mod prepare;
 pub mod rights;
 pub mod sampler;
 pub mod services;

@@ -1,6 +1,7 @@
 //! The command line: what can be asked, and who answers.
 
 mod keys;
+mod prepare;
 mod uninstall;
 
 use std::net::SocketAddr;
@@ -34,6 +35,8 @@ enum Command {
     Gateway(portmeter_gateway::cli::Arguments),
     /// Read the configuration and say what is wrong with it
     CheckConfig(Settings),
+    /// Hand folders, pins and data to the user that the agent runs as; run as root, once after each boot
+    Prepare(prepare::Arguments),
     /// Detach the programs and remove the pins; the data stays
     Uninstall(Settings),
     /// List, make, change and remove keys of the running agent
@@ -100,6 +103,7 @@ pub fn run(arguments: Arguments) -> Result<()> {
             telemetry::start();
             runtime()?.block_on(async { Ok(portmeter_gateway::cli::run(arguments, shutdown_on_signal()?).await?) })
         }
+        Command::Prepare(arguments) => prepare::run(arguments),
         Command::CheckConfig(settings) => {
             settings.load()?;
             println!("the configuration is good");
