@@ -19,6 +19,7 @@ pub mod foreign;
 pub mod grpc;
 pub mod namespace;
 pub mod network;
+pub mod ordinary_user;
 pub mod rest;
 pub mod snapshot;
 pub mod tap;
