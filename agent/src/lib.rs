@@ -16,6 +16,7 @@ pub mod instance;
 pub mod kernel;
 pub mod metrics;
 pub mod network;
+pub mod prepare;
 pub mod rights;
 pub mod sampler;
 pub mod services;

@@ -20,6 +20,7 @@ pub mod grpc;
 pub mod metrics;
 pub mod namespace;
 pub mod network;
+pub mod ordinary_user;
 pub mod rest;
 pub mod snapshot;
 pub mod tap;

@@ -16,11 +16,14 @@ mod keys;
 mod lab;
 mod loopback;
 mod metrics;
+mod missing_rights;
 mod mounting;
 mod neighbours;
 mod offloads;
+mod prepare;
 mod refusals;
 mod resets;
+mod rights;
 mod stopping;
 
 use std::any::Any;
@@ -37,12 +40,12 @@ use portmeter_tests::namespace::Namespace;
 type Story = (&'static str, fn() -> Result<()>);
 
 /// The programs that stories call, beside the product.
-const TOOLS: [&str; 9] = [
-    "bash", "bpftool", "clang", "curl", "ethtool", "ip", "ss", "tc", "tcpdump",
+const TOOLS: [&str; 11] = [
+    "bash", "bpftool", "clang", "curl", "ethtool", "ip", "setpriv", "ss", "tc", "tcpdump", "unshare",
 ];
 
 fn main() -> ExitCode {
-    let rooms: [(&str, &[Story]); 19] = [
+    let rooms: [(&str, &[Story]); 22] = [
         ("lab", lab::STORIES),
         ("exact", exact::STORIES),
         ("offloads", offloads::STORIES),
@@ -62,6 +65,9 @@ fn main() -> ExitCode {
         ("following", following::STORIES),
         ("mounting", mounting::STORIES),
         ("first_session", first_session::STORIES),
+        ("rights", rights::STORIES),
+        ("missing_rights", missing_rights::STORIES),
+        ("prepare", prepare::STORIES),
     ];
     let left_out = reason_to_leave_out();
     let stories = rooms

@@ -201,7 +201,7 @@ fn no_named_interface_exists() -> Result<()> {
 }
 
 /// Runs a start of `agent` that must fail; returns its sentence when nothing at all has changed.
-fn refused(agent: &Agent<'_>, command: &mut Command) -> Result<String> {
+pub(crate) fn refused(agent: &Agent<'_>, command: &mut Command) -> Result<String> {
     let before = World::of(agent)?;
     let sentence = agent.host().enter(|| run_to_refusal(command))?;
     let after = World::of(agent)?;
@@ -234,7 +234,7 @@ fn refused_beside(running: &Agent<'_>, host: &Namespace, command: &mut Command) 
     Ok(sentence)
 }
 
-fn run_to_refusal(command: &mut Command) -> Result<String> {
+pub(crate) fn run_to_refusal(command: &mut Command) -> Result<String> {
     let output = command::output_in_time(command)?;
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     ensure!(!output.status.success(), "{command:?} should have failed");

@@ -13,15 +13,17 @@ use crate::parts::Parts;
 use crate::{command, tools};
 
 /// Programs that the tests call, and the Debian packages that have them.
-const TOOLS: [(&str, &str); 8] = [
+const TOOLS: [(&str, &str); 10] = [
     ("bpftool", "bpftool"),
     ("clang", "clang"),
     ("curl", "curl"),
     ("ethtool", "ethtool"),
     ("ip", "iproute2"),
+    ("setpriv", "util-linux"),
     ("ss", "iproute2"),
     ("tc", "iproute2"),
     ("tcpdump", "tcpdump"),
+    ("unshare", "util-linux"),
 ];
 
 /// Set when no test may be left out for want of root.

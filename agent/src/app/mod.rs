@@ -27,11 +27,12 @@ use crate::counters::{ConnectionCounter, CounterReader};
 use crate::first_session::{self, Facts};
 use crate::follow::Follower;
 use crate::grpc::{self, Services, SystemSource};
-use crate::instance::{Locks, socket_path};
+use crate::instance::{Locks, Undo, socket_path};
 use crate::kernel::{Hook, Kernel, KernelLog};
 use crate::metrics::{self, MetricsSource};
 use crate::network::rtnetlink::{NetworkReader, NetworkWatcher};
 use crate::network::sockets::SocketProbe;
+use crate::rights::GivenKey;
 use crate::sampler;
 use crate::services::{KeyService, PortService, Rates, TrafficService};
 use crate::state::AgentState;
@@ -48,13 +49,19 @@ pub struct Options {
     pub with_gateway: bool,
     /// Whether programs and pins are removed when the agent stops.
     pub detach_on_exit: bool,
-    /// The API key from the environment.
-    pub api_key: Option<String>,
+    /// The API key that the operator gives.
+    pub given_key: GivenKey,
 }
 
-/// Runs the agent until `shutdown`. `announce` is given the text for the user once everything is up.
-pub async fn run(options: Options, shutdown: CancellationToken, announce: impl FnOnce(&str)) -> Result<()> {
-    let (agent, undo) = start::start(options).await?;
+/// Runs the agent until `shutdown`, with the rights that [`crate::rights::settle`] has left; `undo` is what that has
+/// made. `announce` is given the text for the user once everything is up.
+pub async fn run(
+    options: Options,
+    mut undo: Undo,
+    shutdown: CancellationToken,
+    announce: impl FnOnce(&str),
+) -> Result<()> {
+    let agent = start::start(options, &mut undo).await?;
     undo.keep();
     announce(&agent.greeting());
     agent.run_until(shutdown).await

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use anyhow::{Context, Result, bail};
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::{TcpListener, TcpSocket, UnixListener};
 
 use super::{Agent, Options};
 use crate::config::{Config, HookChoice, Interfaces};
@@ -19,25 +19,25 @@ use crate::state::AgentState;
 use crate::store::{OpenStore, Store};
 use crate::{api_key, grpc, rights};
 
-/// Builds the agent and attaches it. What was made on the way is taken back when the [`Undo`] is dropped.
-pub(super) async fn start(options: Options) -> Result<(Agent, Undo)> {
+/// Connections that may wait to be accepted.
+const LISTEN_BACKLOG: u32 = 1024;
+
+/// Builds the agent and attaches it. What was made on the way is taken back when `undo` is dropped.
+pub(super) async fn start(options: Options, undo: &mut Undo) -> Result<Agent> {
     let Options {
         config,
         with_gateway,
         detach_on_exit,
-        api_key,
+        given_key,
     } = options;
-    let given_key = api_key::given(api_key.as_deref(), config.http.api_key_file.as_deref())?;
-    rights::check()?;
     let watcher = NetworkWatcher::open().context("rtnetlink cannot be opened")?;
     check_interfaces(&watcher, &config).await?;
 
-    let mut undo = Undo::default();
-    let locks = Locks::take(&config.agent.data_dir, &config.agent.instance, &mut undo)?;
-    let (http, grpc, metrics) = bind(&config, with_gateway, &mut undo).await?;
+    let locks = Locks::take(&config.agent.data_dir, &config.agent.instance, undo)?;
+    let (http, grpc, metrics) = bind(&config, with_gateway, undo)?;
     let (api_key, api_key_origin) = match given_key {
         Some(given) => given,
-        None => api_key::kept_or_made(&config.agent.data_dir, &mut undo)?,
+        None => api_key::kept_or_made(&config.agent.data_dir, undo)?,
     };
     for suffix in ["", "-wal", "-shm"] {
         undo.watch_file(config.agent.data_dir.join(format!("ledger.db{suffix}")));
@@ -87,7 +87,7 @@ pub(super) async fn start(options: Options) -> Result<(Agent, Undo)> {
     };
     attach(&agent).await?;
     leave_predecessor(&agent).await?;
-    Ok((agent, undo))
+    Ok(agent)
 }
 
 /// Puts the ledger to work on the kernel's counters.
@@ -130,18 +130,18 @@ async fn check_interfaces(watcher: &NetworkWatcher, config: &Config) -> Result<(
     }
 }
 
-async fn bind(
+fn bind(
     config: &Config,
     with_gateway: bool,
     undo: &mut Undo,
 ) -> Result<(Option<TcpListener>, grpc::Listeners, TcpListener)> {
     let http = if with_gateway {
-        Some(listen(config.http.listen, "REST", "--http").await?)
+        Some(listen(config.http.listen, "REST", "--http")?)
     } else {
         None
     };
-    let tcp = listen(config.grpc.listen, "gRPC", "--grpc").await?;
-    let metrics = listen(config.metrics.listen, "metrics", "--metrics").await?;
+    let tcp = listen(config.grpc.listen, "gRPC", "--grpc")?;
+    let metrics = listen(config.metrics.listen, "metrics", "--metrics")?;
     let path = socket_path(&config.agent.instance);
     // Whoever made it is gone: the instance's lock is ours.
     let _ = std::fs::remove_file(&path);
@@ -150,12 +150,27 @@ async fn bind(
     Ok((http, grpc::Listeners { tcp, unix }, metrics))
 }
 
-async fn listen(address: SocketAddr, what: &str, flag: &str) -> Result<TcpListener> {
-    match TcpListener::bind(address).await {
+fn listen(address: SocketAddr, what: &str, flag: &str) -> Result<TcpListener> {
+    // Bound and listening within this thread, the one that may have kept the right to bind low ports.
+    let listener = || {
+        let socket = if address.is_ipv4() {
+            TcpSocket::new_v4()
+        } else {
+            TcpSocket::new_v6()
+        }?;
+        socket.set_reuseaddr(true)?;
+        rights::with_low_ports(|| socket.bind(address))?;
+        socket.listen(LISTEN_BACKLOG)
+    };
+    match listener() {
         Ok(listener) => Ok(listener),
         Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
             bail!("{address} is in use by another program: stop it, or choose another {what} address with {flag}")
         }
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => bail!(
+            "cannot listen on {address} for {what}: ports this low take cap_net_bind_service; give it to the user that \
+             this runs as, or choose another address with {flag}"
+        ),
         Err(error) => bail!("cannot listen on {address} for {what} ({error}): choose another address with {flag}"),
     }
 }

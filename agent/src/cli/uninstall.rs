@@ -13,6 +13,10 @@ use crate::store::OpenStore;
 /// Detaches, books what was counted, unpins.
 pub(super) async fn run(config: &Config) -> Result<()> {
     rights::check()?;
+    // Root has given up nothing here and gets everywhere.
+    if !nix::unistd::geteuid().is_root() {
+        rights::check_folders(config)?;
+    }
     // Both locks are held meanwhile; what they had to make is taken back in the end.
     let mut undo = Undo::default();
     let _locks = Locks::take(&config.agent.data_dir, &config.agent.instance, &mut undo)?;

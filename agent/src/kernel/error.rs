@@ -11,15 +11,30 @@ use super::takeover::Refusal;
 #[derive(Debug, thiserror::Error)]
 pub enum KernelError {
     /// bpffs is not there and cannot be mounted.
-    #[error("the BPF file system cannot be mounted at /sys/fs/bpf ({0}): mount it with `mount -t bpf bpf /sys/fs/bpf`")]
+    #[error(
+        "the BPF file system cannot be mounted at /sys/fs/bpf ({0}): run `portmeter prepare` as root, or mount it with \
+         `mount -t bpf bpf /sys/fs/bpf`"
+    )]
     Bpffs(String),
-    /// The folder of pins belongs to somebody else.
-    #[error("{} belongs to user {owner}, not to this one: run as that user, or choose another --instance", path.display())]
+    /// bpffs is there, but nothing can be pinned in it.
+    #[error(
+        "the BPF file system at /sys/fs/bpf is mounted read-only: make it writable with \
+         `mount -o remount,rw /sys/fs/bpf`"
+    )]
+    BpffsReadOnly,
+    /// A folder of pins belongs to somebody else.
+    #[error(
+        "{} belongs to {owner}, and this is {user}: run as {owner}, hand it over with `portmeter prepare --user {user}`, \
+         or choose another --instance",
+        path.display()
+    )]
     ForeignPins {
         /// The folder.
         path: PathBuf,
-        /// Its owner's user id.
-        owner: u32,
+        /// Whose it is.
+        owner: String,
+        /// Who this is.
+        user: String,
     },
     /// The pinned maps are of another network namespace.
     #[error(

@@ -9,7 +9,7 @@
 )]
 
 mod attach;
-mod bpffs;
+pub mod bpffs;
 mod clsact;
 mod connections;
 mod counters;
@@ -43,7 +43,8 @@ pub use connections::ConnectionWatch;
 pub use counters::KernelCounters;
 pub use error::KernelError;
 pub use log::KernelLog;
-use pins::{Pins, Place};
+use pins::Place;
+pub use pins::{Pins, ROOT as PIN_ROOT};
 use takeover::{Needs, Takeover};
 pub use uninstall::{Leftover, uninstall};
 

@@ -4,12 +4,14 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use nix::unistd::geteuid;
 use portmeter_ebpf::layout;
 
 use super::KernelError;
+use crate::rights::name_of;
 
 /// The folder of all instances.
-const ROOT: &str = "/sys/fs/bpf/portmeter";
+pub const ROOT: &str = "/sys/fs/bpf/portmeter";
 
 /// Every map that is pinned, in the order in which a set is removed: one without the first is none any more.
 pub(super) const MAPS: [&str; 9] = [
@@ -29,7 +31,7 @@ const MAP_COUNTS: [usize; layout::LAYOUT_VERSION as usize] = [6, 9];
 
 /// The folder of one instance's pins.
 #[derive(Debug, Clone)]
-pub(super) struct Pins(PathBuf);
+pub struct Pins(PathBuf);
 
 /// Where a set of maps is pinned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,12 +95,12 @@ pub(super) struct LinkPin {
 
 impl Pins {
     /// The pins of `instance`, whether there are any or not.
-    pub(super) fn of(instance: &str) -> Self {
+    pub fn of(instance: &str) -> Self {
         Self(Path::new(ROOT).join(instance))
     }
 
     /// The folder.
-    pub(super) fn folder(&self) -> &Path {
+    pub fn folder(&self) -> &Path {
         &self.0
     }
 
@@ -149,20 +151,12 @@ impl Pins {
         std::fs::rename(from, &to).map_err(|source| KernelError::Pin { path: to, source })
     }
 
-    /// Refuses a folder of another user: its maps could say anything.
+    /// Refuses a folder of another user, whose maps could say anything, and one that another user could exchange: the
+    /// folder of all instances is this user's or root's.
     fn check_owner(&self) -> Result<(), KernelError> {
-        match std::fs::metadata(&self.0) {
-            Ok(metadata) if metadata.uid() != nix::unistd::geteuid().as_raw() => Err(KernelError::ForeignPins {
-                path: self.0.clone(),
-                owner: metadata.uid(),
-            }),
-            Ok(_) => Ok(()),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            Err(source) => Err(KernelError::Pin {
-                path: self.0.clone(),
-                source,
-            }),
-        }
+        let me = geteuid().as_raw();
+        check_owner(Path::new(ROOT), &[me, 0])?;
+        check_owner(&self.0, &[me])
     }
 
     /// Every pinned link.
@@ -200,6 +194,23 @@ impl Pins {
 
 fn make_folder(path: PathBuf) -> Result<(), KernelError> {
     std::fs::create_dir_all(&path).map_err(|source| KernelError::Pin { path, source })
+}
+
+/// Whether a folder belongs to one of `allowed`; one that is not there does. A symbolic link counts as its maker's.
+fn check_owner(folder: &Path, allowed: &[u32]) -> Result<(), KernelError> {
+    match std::fs::symlink_metadata(folder) {
+        Ok(metadata) if !allowed.contains(&metadata.uid()) => Err(KernelError::ForeignPins {
+            path: folder.to_owned(),
+            owner: name_of(metadata.uid()),
+            user: name_of(geteuid().as_raw()),
+        }),
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(source) => Err(KernelError::Pin {
+            path: folder.to_owned(),
+            source,
+        }),
+    }
 }
 
 /// Removes a pin; one that is gone already is fine.
