@@ -15,10 +15,10 @@ pub mod command;
 pub mod count;
 pub mod exactness;
 pub mod foreign;
-
 pub mod grpc;
 pub mod namespace;
 pub mod network;
+pub mod packet;
 pub mod rest;
 pub mod snapshot;
 pub mod tap;
