@@ -26,6 +26,9 @@ pub const FAR_CLIENT_V6: Ipv6Addr = Ipv6Addr::new(0xfd78, 0, 0, 0, 0, 0, 0, 2);
 /// The counted host's addresses.
 pub const SERVER_ADDRESSES: [IpAddr; 2] = [IpAddr::V4(SERVER_V4), IpAddr::V6(SERVER_V6)];
 
+/// The client's addresses when it is on the server's cable.
+pub const CLIENT_ADDRESSES: [IpAddr; 2] = [IpAddr::V4(CLIENT_V4), IpAddr::V6(CLIENT_V6)];
+
 /// Whether a device hands on packets larger than the wire's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Offloads {

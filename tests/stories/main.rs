@@ -21,6 +21,7 @@ mod offloads;
 mod refusals;
 mod resets;
 mod stopping;
+mod wire;
 
 use std::any::Any;
 use std::panic::catch_unwind;
@@ -41,9 +42,10 @@ const TOOLS: [&str; 9] = [
 ];
 
 fn main() -> ExitCode {
-    let rooms: [(&str, &[Story]); 18] = [
+    let rooms: [(&str, &[Story]); 19] = [
         ("lab", lab::STORIES),
         ("exact", exact::STORIES),
+        ("wire", wire::STORIES),
         ("offloads", offloads::STORIES),
         ("bystanders", bystanders::STORIES),
         ("crash", crash::STORIES),

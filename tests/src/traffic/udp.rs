@@ -9,6 +9,9 @@ use nix::sys::socket::{setsockopt, sockopt};
 use super::{READ_TIMEOUT, uninterrupted};
 use crate::namespace::Namespace;
 
+/// Room for any datagram.
+const DATAGRAM_CAPACITY: usize = 65_536;
+
 /// The largest payload that fits a packet of 1500 bytes, IPv6 too.
 pub const LARGEST_PAYLOAD: usize = 1452;
 
@@ -28,7 +31,7 @@ pub fn arriving(host: &Namespace, address: SocketAddr, count: usize, send: impl 
     send()?;
     for number in 0..count {
         socket
-            .recv(&mut [0; 2048])
+            .recv(&mut [0])
             .with_context(|| format!("waiting for datagram {number} of {count}"))?;
     }
     Ok(())
@@ -70,7 +73,7 @@ pub(super) fn bind(address: SocketAddr) -> Result<UdpSocket> {
 }
 
 fn echo(socket: &UdpSocket, count: usize) -> Result<()> {
-    let mut datagram = [0; 2048];
+    let mut datagram = vec![0; DATAGRAM_CAPACITY];
     for _ in 0..count {
         let (length, from) = uninterrupted(|| socket.recv_from(&mut datagram)).context("waiting for a datagram")?;
         socket.send_to(&datagram[..length], from)?;
@@ -81,7 +84,7 @@ fn echo(socket: &UdpSocket, count: usize) -> Result<()> {
 fn ping(address: SocketAddr, sizes: &[usize]) -> Result<()> {
     let socket = unbound_for(address)?;
     socket.connect(address)?;
-    let mut datagram = [0; 2048];
+    let mut datagram = vec![0; DATAGRAM_CAPACITY];
     for &size in sizes {
         socket.send(&datagram[..size])?;
         let length = uninterrupted(|| socket.recv(&mut datagram)).context("waiting for the echoed datagram")?;
