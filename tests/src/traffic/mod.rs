@@ -4,6 +4,7 @@ use std::io::{ErrorKind, Result};
 use std::time::Duration;
 
 pub mod background;
+pub mod fragments;
 pub mod frames;
 pub mod held;
 pub mod settle;
