@@ -11,6 +11,7 @@ mod exact;
 mod faces;
 mod first_session;
 mod following;
+mod fragments;
 mod inspection;
 mod keys;
 mod lab;
@@ -42,10 +43,11 @@ const TOOLS: [&str; 9] = [
 ];
 
 fn main() -> ExitCode {
-    let rooms: [(&str, &[Story]); 19] = [
+    let rooms: [(&str, &[Story]); 20] = [
         ("lab", lab::STORIES),
         ("exact", exact::STORIES),
         ("wire", wire::STORIES),
+        ("fragments", fragments::STORIES),
         ("offloads", offloads::STORIES),
         ("bystanders", bystanders::STORIES),
         ("crash", crash::STORIES),
