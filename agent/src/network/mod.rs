@@ -7,6 +7,7 @@
 pub mod plan;
 pub mod rtnetlink;
 pub mod sockets;
+mod stacking;
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -24,6 +25,8 @@ pub struct Interface {
     pub kind: String,
     /// The device below, if it lies in this namespace.
     pub parent_index: Option<u32>,
+    /// The bridge, bond or VRF that owns it.
+    pub master_index: Option<u32>,
     /// Whether it is up.
     pub is_up: bool,
     /// Whether it owns an IP address.

@@ -138,6 +138,7 @@ fn interface(message: &LinkMessage, has_address: bool) -> Interface {
         link_layer: link_layer(message.header.link_layer_type),
         kind: String::new(),
         parent_index: None,
+        master_index: None,
         is_up: message.header.flags.contains(LinkFlags::Up),
         has_address,
         statistics: InterfaceStatistics::default(),
@@ -147,6 +148,7 @@ fn interface(message: &LinkMessage, has_address: bool) -> Interface {
         match attribute {
             LinkAttribute::IfName(name) => interface.name.clone_from(name),
             LinkAttribute::Link(index) => interface.parent_index = Some(*index),
+            LinkAttribute::Controller(index) => interface.master_index = Some(*index),
             LinkAttribute::LinkNetNsId(_) => parent_is_elsewhere = true,
             LinkAttribute::LinkInfo(infos) => interface.kind = kind(infos),
             LinkAttribute::Stats64(statistics) => {
