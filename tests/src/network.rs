@@ -176,7 +176,7 @@ pub fn driver_packets(host: &Namespace, interface: &str) -> Result<(u64, u64)> {
 /// Keeps few packets in flight. Between two namespaces every packet passes a queue of 1000 on the receiving CPU (256
 /// on a veth with GRO), and what overflows there was seen by one end only: neither count would be wrong, but they
 /// would differ.
-fn narrow_windows(host: &Namespace) -> Result<()> {
+pub fn narrow_windows(host: &Namespace) -> Result<()> {
     host.sysctl("net/ipv4/tcp_rmem", "4096 32768 32768")?;
     host.sysctl("net/ipv4/tcp_wmem", "4096 32768 32768")
 }

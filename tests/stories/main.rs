@@ -7,6 +7,7 @@ mod apart;
 mod bystanders;
 mod changes;
 mod crash;
+mod devices;
 mod exact;
 mod faces;
 mod first_session;
@@ -43,10 +44,11 @@ const TOOLS: [&str; 9] = [
 ];
 
 fn main() -> ExitCode {
-    let rooms: [(&str, &[Story]); 20] = [
+    let rooms: [(&str, &[Story]); 21] = [
         ("lab", lab::STORIES),
         ("exact", exact::STORIES),
         ("wire", wire::STORIES),
+        ("devices", devices::STORIES),
         ("fragments", fragments::STORIES),
         ("offloads", offloads::STORIES),
         ("bystanders", bystanders::STORIES),
