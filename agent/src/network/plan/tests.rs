@@ -187,7 +187,7 @@ fn a_bond_under_vlan_and_bridge() {
     let interfaces = [
         interface(2, "eth0", "").port_of(4),
         interface(3, "eth1", "").port_of(4),
-        bond.clone(),
+        bond,
         interface(5, "bond0.7", "vlan").on(4).port_of(6).without_address(),
         interface(6, "br7", "bridge"),
         interface(7, "bond0.8", "vlan").on(4),
