@@ -5,7 +5,6 @@ use std::net::{IpAddr, SocketAddr};
 use anyhow::{Result, ensure};
 use portmeter_tests::agent::Agent;
 use portmeter_tests::capture::Capture;
-use portmeter_tests::container::Container;
 use portmeter_tests::count::{self, Counts};
 use portmeter_tests::exactness;
 use portmeter_tests::namespace::Namespace;
@@ -21,19 +20,12 @@ use crate::Story;
 
 pub(crate) const STORIES: &[Story] = &[
     ("a_bridge_and_its_ports", a_bridge_and_its_ports),
-    (
-        "a_container_on_a_bridge_to_its_host",
-        a_container_on_a_bridge_to_its_host,
-    ),
     ("a_macvlan_on_a_counted_parent", a_macvlan_on_a_counted_parent),
     ("a_macvlan_on_a_silent_parent", a_macvlan_on_a_silent_parent),
     ("a_macvlan_of_somebody_elses", a_macvlan_of_somebody_elses),
     ("a_macvlan_on_a_bridge", a_macvlan_on_a_bridge),
     ("a_tun", a_tun),
 ];
-
-/// The host's address on the bridge of its containers.
-const BRIDGE: [&str; 2] = ["10.88.0.1/24", "fd88::1/64"];
 
 /// The host's address is the bridge's; its cable is a port of the bridge. Ports own addresses too, as every device
 /// that comes up does.
@@ -51,21 +43,6 @@ fn a_bridge_and_its_ports() -> Result<()> {
     let agent = Agent::started(server)?;
     counted_on(&agent, &["br0", "lo"])?;
     traffic_is_exact(&agent, &pair.client, &SERVER_ADDRESSES)
-}
-
-/// From a container to an address of its host, on the bridge between them and on the uplink.
-fn a_container_on_a_bridge_to_its_host() -> Result<()> {
-    let pair = Pair::new()?;
-    let container = Container::behind_bridge(&pair.server, BRIDGE)?;
-    let agent = Agent::started(&pair.server)?;
-    counted_on(&agent, &["br0", "eth0", "lo"])?;
-    let keys = agent.rest().create_keys(2)?;
-    let bridge: [IpAddr; 2] = ["10.88.0.1".parse()?, "fd88::1".parse()?];
-    let server: Vec<IpAddr> = SERVER_ADDRESSES.into_iter().chain(bridge).collect();
-    let capture = Capture::start(&container.namespace, "eth0", &server)?;
-    exchange(&agent, &container.namespace, &keys, &server)?;
-    let truth = capture.finish(bridge[0])?;
-    exactness::all_faces_equal(&agent, &truth, &ports(&keys))
 }
 
 /// The parent sees the macvlan's frames too, although they are for another hardware address.

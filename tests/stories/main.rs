@@ -6,6 +6,7 @@
 mod apart;
 mod bystanders;
 mod changes;
+mod containers;
 mod crash;
 mod devices;
 mod exact;
@@ -39,16 +40,17 @@ use portmeter_tests::namespace::Namespace;
 type Story = (&'static str, fn() -> Result<()>);
 
 /// The programs that stories call, beside the product.
-const TOOLS: [&str; 9] = [
-    "bash", "bpftool", "clang", "curl", "ethtool", "ip", "ss", "tc", "tcpdump",
+const TOOLS: [&str; 10] = [
+    "bash", "bpftool", "clang", "curl", "ethtool", "ip", "nft", "ss", "tc", "tcpdump",
 ];
 
 fn main() -> ExitCode {
-    let rooms: [(&str, &[Story]); 21] = [
+    let rooms: [(&str, &[Story]); 22] = [
         ("lab", lab::STORIES),
         ("exact", exact::STORIES),
         ("wire", wire::STORIES),
         ("devices", devices::STORIES),
+        ("containers", containers::STORIES),
         ("fragments", fragments::STORIES),
         ("offloads", offloads::STORIES),
         ("bystanders", bystanders::STORIES),

@@ -17,10 +17,19 @@ pub const LARGEST_PAYLOAD: usize = 1452;
 
 /// Sends a datagram of each size to the server, which answers each with one of the same size.
 pub fn echoed(server: &Namespace, client: &Namespace, address: SocketAddr, sizes: &[usize]) -> Result<()> {
-    let listening = server.enter(|| bind(address))?;
+    echoed_through((server, address), (client, address), sizes)
+}
+
+/// The same for a server whose port the client finds at another address.
+pub fn echoed_through(
+    server: (&Namespace, SocketAddr),
+    client: (&Namespace, SocketAddr),
+    sizes: &[usize],
+) -> Result<()> {
+    let listening = server.0.enter(|| bind(server.1))?;
     thread::scope(|scope| {
         let echo = scope.spawn(|| echo(&listening, sizes.len()));
-        client.enter(|| ping(address, sizes))?;
+        client.0.enter(|| ping(client.1, sizes))?;
         echo.join().expect("the echoing thread")
     })
 }
