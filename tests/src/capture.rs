@@ -35,7 +35,7 @@ const BUFFER_KIB: &str = "65536";
 /// A running capture and what it has counted so far.
 #[derive(Debug)]
 pub struct Capture<'lab> {
-    host: &'lab Namespace,
+    marker_host: &'lab Namespace,
     tcpdump: Child,
     folder: TempDir,
     reader: PcapReader,
@@ -64,7 +64,7 @@ impl<'lab> Capture<'lab> {
             )
             .context("starting tcpdump")?;
         let mut capture = Self {
-            host,
+            marker_host: host,
             tcpdump,
             folder,
             reader: PcapReader::default(),
@@ -83,11 +83,18 @@ impl<'lab> Capture<'lab> {
         Ok(capture)
     }
 
+    /// Has `host` send the markers, for a capture that only listens.
+    #[must_use]
+    pub fn marked_by(mut self, host: &'lab Namespace) -> Self {
+        self.marker_host = host;
+        self
+    }
+
     /// Everything that passed until now, by the server's port. Call it when the traffic is over: it sends a marker
-    /// from the capturing host to `towards` and waits until it shows.
+    /// from the capturing host, or the one that marks for it, to `towards` and waits until it shows.
     pub fn counts(&mut self, towards: IpAddr) -> Result<Counts> {
         let marker = SocketAddr::new(towards, MARKER_PORT);
-        self.host
+        self.marker_host
             .enter(|| send_marker(marker))
             .context("sending the capture's marker")?;
         self.markers_sent += 1;

@@ -177,6 +177,11 @@ pub fn driver_packets(host: &Namespace, interface: &str) -> Result<(u64, u64)> {
 /// on a veth with GRO), and what overflows there was seen by one end only: neither count would be wrong, but they
 /// would differ.
 pub fn narrow_windows(host: &Namespace) -> Result<()> {
-    host.sysctl("net/ipv4/tcp_rmem", "4096 32768 32768")?;
-    host.sysctl("net/ipv4/tcp_wmem", "4096 32768 32768")
+    windows(host, 32_768, 32_768)
+}
+
+/// Sets how much a host's connections may have in flight at most, memory that its bookkeeping takes included.
+pub fn windows(host: &Namespace, receive_bytes: u32, send_bytes: u32) -> Result<()> {
+    host.sysctl("net/ipv4/tcp_rmem", &format!("4096 {receive_bytes} {receive_bytes}"))?;
+    host.sysctl("net/ipv4/tcp_wmem", &format!("4096 {send_bytes} {send_bytes}"))
 }

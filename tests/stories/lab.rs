@@ -6,7 +6,8 @@ use anyhow::{Result, ensure};
 use portmeter_tests::capture::Capture;
 use portmeter_tests::count::{self, Count};
 use portmeter_tests::foreign::ForeignProgram;
-use portmeter_tests::network::{CLIENT_ADDRESSES, Pair, SERVER_ADDRESSES, SERVER_V4, SERVER_V6};
+use portmeter_tests::mirror::{self, Mirror};
+use portmeter_tests::network::{CLIENT_ADDRESSES, Offloads, Pair, SERVER_ADDRESSES, SERVER_V4, SERVER_V6, offloads};
 use portmeter_tests::traffic::fragments;
 use portmeter_tests::traffic::frames::{self, LinkEnd};
 use portmeter_tests::traffic::tcp::{self, Transfer};
@@ -20,6 +21,7 @@ pub(crate) const STORIES: &[Story] = &[
         "a_capture_knows_whose_fragments_pass",
         a_capture_knows_whose_fragments_pass,
     ),
+    ("a_mirror_shows_what_a_wire_would", a_mirror_shows_what_a_wire_would),
     ("a_capture_sees_no_large_packet", a_capture_sees_no_large_packet),
     ("a_foreign_filter_sees_what_passes", a_foreign_filter_sees_what_passes),
 ];
@@ -108,6 +110,32 @@ fn a_capture_knows_whose_fragments_pass() -> Result<()> {
     ensure!(
         orphans == expected,
         "without a first one: {orphans:?}, expected {expected:?}"
+    );
+    Ok(())
+}
+
+/// Without offloads the link is a wire, and the mirror shows the same; with them it goes on to show what a wire would.
+fn a_mirror_shows_what_a_wire_would() -> Result<()> {
+    let pair = Pair::new()?;
+    let mirror = Mirror::of(&pair.client, "eth0")?;
+    let mut on_link = Capture::start(&pair.client, "eth0", &SERVER_ADDRESSES)?;
+    let mut mirrored = Capture::start(&mirror.namespace, mirror::INTERFACE, &SERVER_ADDRESSES)?.marked_by(&pair.client);
+    let transfers = SERVER_ADDRESSES.map(|address| Transfer::new(address, PORT, 1_000_000, 2_000_000));
+    tcp::bulk(&pair.server, &pair.client, &transfers)?;
+    let passed = count::of(&on_link.counts(SERVER_V4.into())?, PORT);
+    let shown = count::of(&mirrored.counts(SERVER_V4.into())?, PORT);
+    ensure!(shown == passed, "the mirror shows {shown:?} of {passed:?}");
+
+    for host in [&pair.server, &pair.client] {
+        offloads(host, "eth0", Offloads::On)?;
+    }
+    tcp::bulk(&pair.server, &pair.client, &transfers)?;
+    on_link.counts(SERVER_V4.into())?;
+    mirrored.counts(SERVER_V4.into())?;
+    let (link, wire) = (on_link.longest_frame_bytes(), mirrored.longest_frame_bytes());
+    ensure!(
+        link > 1_514 && wire == 1_514,
+        "the longest frames: {link} and {wire} bytes"
     );
     Ok(())
 }

@@ -4,6 +4,7 @@
 //! the reason, except in CI (`CI=true`) and wherever `PORTMETER_REQUIRE_ROOT=1` asks for them: there it fails.
 
 mod apart;
+mod big_tcp;
 mod bystanders;
 mod changes;
 mod containers;
@@ -45,7 +46,7 @@ const TOOLS: [&str; 10] = [
 ];
 
 fn main() -> ExitCode {
-    let rooms: [(&str, &[Story]); 22] = [
+    let rooms: [(&str, &[Story]); 23] = [
         ("lab", lab::STORIES),
         ("exact", exact::STORIES),
         ("wire", wire::STORIES),
@@ -53,6 +54,7 @@ fn main() -> ExitCode {
         ("containers", containers::STORIES),
         ("fragments", fragments::STORIES),
         ("offloads", offloads::STORIES),
+        ("big_tcp", big_tcp::STORIES),
         ("bystanders", bystanders::STORIES),
         ("crash", crash::STORIES),
         ("loopback", loopback::STORIES),
