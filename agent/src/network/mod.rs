@@ -31,6 +31,8 @@ pub struct Interface {
     pub is_up: bool,
     /// Whether it owns an IP address.
     pub has_address: bool,
+    /// Whether one of its addresses reaches beyond the link: every device has a link-local one that comes up.
+    pub has_routable_address: bool,
     /// Its own counters since boot, link-layer bytes.
     pub statistics: InterfaceStatistics,
 }

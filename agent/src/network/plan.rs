@@ -53,6 +53,13 @@ pub fn plan(network: &HostNetwork, wanted: &Interfaces) -> Plan {
             upper.name, lower.name
         ));
     }
+    for (port, master) in stacking.ports_with_addresses(&counted) {
+        plan.warnings.push(format!(
+            "{0} is a port of {1} and has an address of its own, and what it sends by itself is not counted: give the \
+             address to {1}",
+            port.name, master.name
+        ));
+    }
     if let Interfaces::Named(names) = wanted {
         let missing = names
             .iter()

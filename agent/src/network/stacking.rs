@@ -49,6 +49,19 @@ impl<'a> Stacking<'a> {
             .collect()
     }
 
+    /// Ports that own an address beyond the link although a device above them counts their frames, each with its master.
+    /// What they receive is counted there; what the host sends through them by itself, by that address's route, nowhere.
+    pub(super) fn ports_with_addresses(&self, counted: &BTreeSet<u32>) -> Vec<(&'a Interface, &'a Interface)> {
+        let ports = self.devices.values().filter(|port| {
+            port.has_routable_address
+                && !counted.contains(&port.index)
+                && !self.above_port(port.index).is_disjoint(counted)
+        });
+        ports
+            .filter_map(|port| Some((*port, *self.devices.get(&port.master_index?)?)))
+            .collect()
+    }
+
     /// Pairs of `counted` devices that see some frames both, the upper one first: a bridge or bond, and the parent of
     /// a VLAN, macvlan or ipvlan device that is its port. Neither can be left out, for each sees frames alone too.
     pub(super) fn overlaps(&self, counted: &BTreeSet<u32>) -> Vec<(&'a Interface, &'a Interface)> {

@@ -18,6 +18,7 @@ fn interface(index: u32, name: &str, kind: &str) -> Interface {
         master_index: None,
         is_up: true,
         has_address: true,
+        has_routable_address: true,
         statistics: InterfaceStatistics::default(),
     }
 }
@@ -26,6 +27,15 @@ impl Interface {
     fn without_address(self) -> Self {
         Self {
             has_address: false,
+            has_routable_address: false,
+            ..self
+        }
+    }
+
+    /// As every device that comes up.
+    fn with_link_local_address(self) -> Self {
+        Self {
+            has_routable_address: false,
             ..self
         }
     }
@@ -142,8 +152,8 @@ fn tunnels_are_never_left_out() {
 fn a_bridge_is_counted_and_its_ports_are_not() {
     for kind in ["bridge", "bond", "team", "openvswitch"] {
         let interfaces = [
-            interface(2, "eth0", "").port_of(4),
-            interface(3, "veth0", "veth").port_of(4),
+            interface(2, "eth0", "").with_link_local_address().port_of(4),
+            interface(3, "veth0", "veth").with_link_local_address().port_of(4),
             interface(4, "master", kind),
         ];
         check(&interfaces, &["master"]);
@@ -151,9 +161,18 @@ fn a_bridge_is_counted_and_its_ports_are_not() {
 }
 
 #[test]
+fn warns_of_a_port_with_an_address_of_its_own() {
+    let interfaces = [
+        interface(2, "eth0", "").port_of(4),
+        interface(4, "br0", "bridge").with_link_local_address(),
+    ];
+    check_wanted(&interfaces, &Interfaces::Auto, &["br0"], 1);
+}
+
+#[test]
 fn ports_of_a_bridge_without_address_are_counted_for_what_they_are() {
     let bridge = interface(4, "br0", "bridge").without_address();
-    let port = interface(2, "eth0", "").port_of(4);
+    let port = interface(2, "eth0", "").with_link_local_address().port_of(4);
     check(&[port.clone(), bridge.clone()], &["eth0"]);
     let vlan = interface(5, "br0.7", "vlan").on(4);
     check(&[port, bridge, vlan], &["br0.7"]);
@@ -162,7 +181,7 @@ fn ports_of_a_bridge_without_address_are_counted_for_what_they_are() {
 #[test]
 fn devices_on_a_bridge_are_seen_by_the_bridge() {
     let interfaces = [
-        interface(2, "eth0", "").port_of(4),
+        interface(2, "eth0", "").with_link_local_address().port_of(4),
         interface(4, "br0", "bridge"),
         interface(5, "mac0", "macvlan").on(4),
         interface(6, "br0.7", "vlan").on(4),
@@ -174,7 +193,7 @@ fn devices_on_a_bridge_are_seen_by_the_bridge() {
 fn a_vlan_on_a_port_is_not_seen_by_the_bridge() {
     // Tagged frames leave the port for the VLAN before the bridge takes the others.
     let interfaces = [
-        interface(2, "eth0", "").port_of(4),
+        interface(2, "eth0", "").with_link_local_address().port_of(4),
         interface(3, "eth0.7", "vlan").on(2),
         interface(4, "br0", "bridge"),
     ];
@@ -185,8 +204,8 @@ fn a_vlan_on_a_port_is_not_seen_by_the_bridge() {
 fn a_bond_under_vlan_and_bridge() {
     let bond = interface(4, "bond0", "bond").without_address();
     let interfaces = [
-        interface(2, "eth0", "").port_of(4),
-        interface(3, "eth1", "").port_of(4),
+        interface(2, "eth0", "").with_link_local_address().port_of(4),
+        interface(3, "eth1", "").with_link_local_address().port_of(4),
         bond,
         interface(5, "bond0.7", "vlan").on(4).port_of(6).without_address(),
         interface(6, "br7", "bridge"),
@@ -222,8 +241,8 @@ fn a_ring_of_devices_does_no_harm() {
     let interfaces = [
         interface(2, "a", "vlan").on(3),
         interface(3, "b", "macvlan").on(2),
-        interface(4, "c", "bridge").port_of(5),
-        interface(5, "d", "bridge").port_of(4),
+        interface(4, "c", "bridge").with_link_local_address().port_of(5),
+        interface(5, "d", "bridge").with_link_local_address().port_of(4),
     ];
     plan_of(&interfaces, &Interfaces::Auto);
 }
@@ -243,7 +262,7 @@ fn a_named_interface_needs_no_address_and_may_be_missing() {
 #[test]
 fn only_named_interfaces_see_for_others() {
     let interfaces = [
-        interface(2, "eth0", "").port_of(4),
+        interface(2, "eth0", "").with_link_local_address().port_of(4),
         interface(3, "eth0.7", "vlan").on(2),
         interface(4, "br0", "bridge"),
     ];
