@@ -22,6 +22,7 @@ mod loopback;
 mod mounting;
 mod neighbours;
 mod offloads;
+mod promptness;
 mod refusals;
 mod resets;
 mod stopping;
@@ -46,7 +47,7 @@ const TOOLS: [&str; 10] = [
 ];
 
 fn main() -> ExitCode {
-    let rooms: [(&str, &[Story]); 23] = [
+    let rooms: [(&str, &[Story]); 24] = [
         ("lab", lab::STORIES),
         ("exact", exact::STORIES),
         ("wire", wire::STORIES),
@@ -68,6 +69,7 @@ fn main() -> ExitCode {
         ("stopping", stopping::STORIES),
         ("changes", changes::STORIES),
         ("following", following::STORIES),
+        ("promptness", promptness::STORIES),
         ("mounting", mounting::STORIES),
         ("first_session", first_session::STORIES),
     ];
