@@ -26,6 +26,7 @@ mod promptness;
 mod refusals;
 mod resets;
 mod stopping;
+mod untouched;
 mod wire;
 
 use std::any::Any;
@@ -47,7 +48,7 @@ const TOOLS: [&str; 10] = [
 ];
 
 fn main() -> ExitCode {
-    let rooms: [(&str, &[Story]); 24] = [
+    let rooms: [(&str, &[Story]); 25] = [
         ("lab", lab::STORIES),
         ("exact", exact::STORIES),
         ("wire", wire::STORIES),
@@ -70,6 +71,7 @@ fn main() -> ExitCode {
         ("changes", changes::STORIES),
         ("following", following::STORIES),
         ("promptness", promptness::STORIES),
+        ("untouched", untouched::STORIES),
         ("mounting", mounting::STORIES),
         ("first_session", first_session::STORIES),
     ];

@@ -7,6 +7,7 @@ pub mod background;
 pub mod fragments;
 pub mod frames;
 pub mod held;
+pub mod payload;
 pub mod settle;
 pub mod tcp;
 pub mod udp;

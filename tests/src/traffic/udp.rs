@@ -10,7 +10,7 @@ use super::{READ_TIMEOUT, uninterrupted};
 use crate::namespace::Namespace;
 
 /// Room for any datagram.
-const DATAGRAM_CAPACITY: usize = 65_536;
+pub(super) const DATAGRAM_CAPACITY: usize = 65_536;
 
 /// The largest payload that fits a packet of 1500 bytes, IPv6 too.
 pub const LARGEST_PAYLOAD: usize = 1452;
