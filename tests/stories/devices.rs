@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use anyhow::{Result, ensure};
 use portmeter_tests::agent::Agent;
+use portmeter_tests::bpftool;
 use portmeter_tests::capture::Capture;
 use portmeter_tests::count::{self, Counts};
 use portmeter_tests::exactness;
@@ -25,6 +26,7 @@ pub(crate) const STORIES: &[Story] = &[
     ("a_macvlan_of_somebody_elses", a_macvlan_of_somebody_elses),
     ("a_macvlan_on_a_bridge", a_macvlan_on_a_bridge),
     ("a_tun", a_tun),
+    ("a_tunnel_on_a_counted_interface", a_tunnel_on_a_counted_interface),
 ];
 
 /// The host's address is the bridge's; its cable is a port of the bridge. Ports own addresses too, as every device
@@ -127,6 +129,46 @@ fn a_tun() -> Result<()> {
     exactness::all_faces_equal(&agent, &truth, &ports(&keys))
 }
 
+/// VXLAN, whose packets pass the counted uplink too, within datagrams to another port: counted is what is within, and
+/// the datagrams where their own port is tracked.
+fn a_tunnel_on_a_counted_interface() -> Result<()> {
+    let pair = Pair::new()?;
+    let outer_port = 10_050;
+    for (host, own, other) in [(&pair.server, 1, 2), (&pair.client, 2, 1)] {
+        let ends = format!("local 10.77.0.{own} remote 10.77.0.{other} dstport {outer_port}");
+        // Each datagram comes from the port that it goes to, so that the server's are its tracked port's.
+        let ports = format!("srcport {outer_port} {}", outer_port + 1);
+        host.run(&format!("ip link add tunnel0 type vxlan id 7 dev eth0 {ends} {ports}"))?;
+        offloads(host, "tunnel0", Offloads::Off)?;
+        plug_in(
+            host,
+            "tunnel0",
+            &[&format!("10.79.0.{own}/24"), &format!("fd79::{own}/64")],
+        )?;
+    }
+    let agent = Agent::started(&pair.server)?;
+    counted_on(&agent, &["eth0", "lo", "tunnel0"])?;
+    let keys = agent.rest().create_keys(2)?;
+    let server = ["10.79.0.1".parse()?, "fd79::1".parse()?];
+    let within = Capture::start(&pair.client, "tunnel0", &server)?;
+    let outside = Capture::start(&pair.client, "eth0", &SERVER_ADDRESSES)?;
+    exchange(&agent, &pair.client, &keys, &server)?;
+    let truth = within.finish(server[0])?;
+    everything_passed(&truth, &keys)?;
+    exactness::all_faces_equal(&agent, &truth, &ports(&keys))?;
+    let outside = outside.finish(SERVER_V4.into())?;
+    let (counted, passed) = (
+        count::of(&bpftool::counts(&agent)?, outer_port),
+        count::of(&outside, outer_port),
+    );
+    // The tunnel's own chatter began before the capture.
+    ensure!(
+        passed.rx_bytes > 400_000 && counted.covers(&passed),
+        "on the tunnel's own port {counted:?} was counted, {passed:?} passed"
+    );
+    Ok(())
+}
+
 const MACVLAN: [&str; 2] = ["10.77.0.11/24", "fd77::11/64"];
 
 /// A macvlan `macvlan0` with addresses of its own.
@@ -161,7 +203,7 @@ fn exchange(agent: &Agent<'_>, client: &Namespace, keys: &[Key], addresses: &[Ip
             let (upload, download) = (100_003 + number * 10_007, 300_007 - number * 20_011);
             transfers.push(Transfer::new(*address, key.port, upload, download));
             let at_server = SocketAddr::new(*address, key.port);
-            udp::echoed(agent.host(), client, at_server, &[1, 100, 1_000, udp::LARGEST_PAYLOAD])?;
+            udp::echoed(agent.host(), client, at_server, &[1, 100, 1_000, 1_300])?;
         }
     }
     tcp::bulk(agent.host(), client, &transfers)
