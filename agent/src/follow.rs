@@ -52,11 +52,17 @@ impl Follower {
         let mut is_settled = self.state.problems().is_empty();
         loop {
             let changed = async {
-                if !is_settled {
-                    let _ = tokio::time::timeout(RETRY_INTERVAL, watcher.changed()).await;
-                } else if watcher.changed().await.is_none() {
-                    tracing::error!("rtnetlink is gone; interfaces are no longer followed until a restart");
-                    std::future::pending::<()>().await;
+                let news = async {
+                    if watcher.changed().await.is_none() {
+                        tracing::error!("rtnetlink is gone; interfaces are no longer followed until a restart");
+                        std::future::pending::<()>().await;
+                    }
+                };
+                if is_settled {
+                    news.await;
+                } else {
+                    // Whichever comes first: news, or the time to try again.
+                    let _ = tokio::time::timeout(RETRY_INTERVAL, news).await;
                 }
             };
             if shutdown.run_until_cancelled(changed).await.is_none() {

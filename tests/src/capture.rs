@@ -1,8 +1,6 @@
-//! The independent truth: tcpdump on another host's interface, counted by a library of its own.
+//! The independent truth: tcpdump on another host's interface, counted as [`crate::packet`] has it.
 //!
-//! The interface must have its offloads off, so that each captured packet is one packet of the wire. Bytes are the IP
-//! header's own length: the total length of IPv4, the payload length plus 40 of IPv6. Padding and link header never
-//! enter into it.
+//! The interface must have its offloads off, so that each captured packet is one packet of the wire.
 //!
 //! The same ring carries every packet of the interface in the order it passed, so a marker that is sent when the
 //! traffic is over and then found in the file says that everything before it is in the file too.
@@ -14,7 +12,6 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
-use etherparse::{LaxNetSlice, LaxSlicedPacket, TransportSlice};
 use nix::sys::signal::Signal;
 use pcap_parser::nom;
 use pcap_parser::pcap::{parse_pcap_frame, parse_pcap_header};
@@ -23,6 +20,7 @@ use tempfile::TempDir;
 use crate::command;
 use crate::count::{Count, Counts};
 use crate::namespace::Namespace;
+use crate::packet::{Packet, Tally};
 use crate::wait;
 
 /// The discard port: markers go there, and no story counts it.
@@ -37,12 +35,12 @@ const BUFFER_KIB: &str = "65536";
 /// A running capture and what it has counted so far.
 #[derive(Debug)]
 pub struct Capture<'lab> {
-    host: &'lab Namespace,
-    server: Vec<IpAddr>,
+    marker_host: &'lab Namespace,
     tcpdump: Child,
     folder: TempDir,
     reader: PcapReader,
-    counts: Counts,
+    tally: Tally,
+    longest_frame_bytes: u32,
     markers_sent: u64,
     markers_seen: u64,
 }
@@ -61,18 +59,17 @@ impl<'lab> Capture<'lab> {
                     // Every packet is in the file as soon as it is in the ring; the user stays root to write there.
                     .args(["--immediate-mode", "-U", "-Z", "root", "-w"])
                     .arg(&file)
-                    .arg("ip or ip6")
                     .stdin(Stdio::null())
                     .stderr(File::create(&log)?),
             )
             .context("starting tcpdump")?;
         let mut capture = Self {
-            host,
-            server: server.to_vec(),
+            marker_host: host,
             tcpdump,
             folder,
             reader: PcapReader::default(),
-            counts: Counts::new(),
+            tally: Tally::new(server),
+            longest_frame_bytes: 0,
             markers_sent: 0,
             markers_seen: 0,
         };
@@ -86,11 +83,18 @@ impl<'lab> Capture<'lab> {
         Ok(capture)
     }
 
+    /// Has `host` send the markers, for a capture that only listens.
+    #[must_use]
+    pub fn marked_by(mut self, host: &'lab Namespace) -> Self {
+        self.marker_host = host;
+        self
+    }
+
     /// Everything that passed until now, by the server's port. Call it when the traffic is over: it sends a marker
-    /// from the capturing host to `towards` and waits until it shows.
+    /// from the capturing host, or the one that marks for it, to `towards` and waits until it shows.
     pub fn counts(&mut self, towards: IpAddr) -> Result<Counts> {
         let marker = SocketAddr::new(towards, MARKER_PORT);
-        self.host
+        self.marker_host
             .enter(|| send_marker(marker))
             .context("sending the capture's marker")?;
         self.markers_sent += 1;
@@ -99,13 +103,23 @@ impl<'lab> Capture<'lab> {
             self.advance()?;
             Ok(self.markers_seen >= sent)
         })?;
-        Ok(self.counts.clone())
+        Ok(self.tally.counts().clone())
     }
 
     /// What has been captured so far, without waiting for what is on its way.
     pub fn counts_so_far(&mut self) -> Result<&Counts> {
         self.advance()?;
-        Ok(&self.counts)
+        Ok(self.tally.counts())
+    }
+
+    /// Later fragments without a first one before them, as far as the capture has been read.
+    pub fn orphan_fragments(&self) -> Count {
+        self.tally.orphans()
+    }
+
+    /// Length of the longest frame that has been read, link header included.
+    pub fn longest_frame_bytes(&self) -> u32 {
+        self.longest_frame_bytes
     }
 
     /// Ends the capture; fails if the kernel dropped a packet of it, because then it is no truth.
@@ -123,11 +137,15 @@ impl<'lab> Capture<'lab> {
     }
 
     fn advance(&mut self) -> Result<()> {
-        for packet in self.reader.next_packets()? {
-            if packet.destination_port == MARKER_PORT {
+        for frame in self.reader.next_frames()? {
+            self.longest_frame_bytes = self.longest_frame_bytes.max(frame.length_bytes);
+            let Some(packet) = frame.packet else {
+                continue;
+            };
+            if packet.destination_port() == Some(MARKER_PORT) {
                 self.markers_seen += 1;
             }
-            count(&mut self.counts, &self.server, &packet);
+            self.tally.add(&packet);
         }
         Ok(())
     }
@@ -151,60 +169,12 @@ fn send_marker(towards: SocketAddr) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Books a packet to the server's port at either end; on loopback both ends are the server's.
-fn count(counts: &mut Counts, server: &[IpAddr], packet: &Packet) {
-    if server.contains(&packet.destination) {
-        let count: &mut Count = counts.entry(packet.destination_port).or_default();
-        count.rx_bytes += packet.bytes;
-        count.rx_packets += 1;
-    }
-    if server.contains(&packet.source) {
-        let count: &mut Count = counts.entry(packet.source_port).or_default();
-        count.tx_bytes += packet.bytes;
-        count.tx_packets += 1;
-    }
-}
-
-/// A captured TCP or UDP packet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Packet {
-    source: IpAddr,
-    source_port: u16,
-    destination: IpAddr,
-    destination_port: u16,
-    bytes: u64,
-}
-
-impl Packet {
-    /// What an Ethernet frame, cut off after its headers, carries; nothing when that is neither TCP nor UDP.
-    fn parse(frame: &[u8]) -> Option<Self> {
-        let packet = LaxSlicedPacket::from_ethernet(frame).ok()?;
-        let (source_port, destination_port) = match packet.transport? {
-            TransportSlice::Tcp(tcp) => (tcp.source_port(), tcp.destination_port()),
-            TransportSlice::Udp(udp) => (udp.source_port(), udp.destination_port()),
-            _ => return None,
-        };
-        let (source, destination, bytes) = match packet.net? {
-            LaxNetSlice::Ipv4(ip) => {
-                let header = ip.header();
-                let bytes = u64::from(header.total_len());
-                (header.source_addr().into(), header.destination_addr().into(), bytes)
-            }
-            LaxNetSlice::Ipv6(ip) => {
-                let header = ip.header();
-                let bytes = u64::from(header.payload_length()) + 40;
-                (header.source_addr().into(), header.destination_addr().into(), bytes)
-            }
-            LaxNetSlice::Arp(_) => return None,
-        };
-        Some(Self {
-            source,
-            source_port,
-            destination,
-            destination_port,
-            bytes,
-        })
-    }
+/// A captured frame.
+#[derive(Debug)]
+struct Frame {
+    length_bytes: u32,
+    /// What it carries, if that is TCP or UDP.
+    packet: Option<Packet>,
 }
 
 /// Reads a pcap file that is still being written.
@@ -222,26 +192,29 @@ impl PcapReader {
         Ok(())
     }
 
-    /// The TCP and UDP packets that were added since the last call.
-    fn next_packets(&mut self) -> Result<Vec<Packet>> {
+    /// The frames that were added since the last call.
+    fn next_frames(&mut self) -> Result<Vec<Frame>> {
         if let Some(file) = &mut self.file {
             file.read_to_end(&mut self.pending)?;
         }
         let mut rest = self.pending.as_slice();
-        let mut packets = Vec::new();
+        let mut frames = Vec::new();
         if !self.header_read {
             let Some((after, _)) = complete(parse_pcap_header(rest))? else {
-                return Ok(packets);
+                return Ok(frames);
             };
             rest = after;
             self.header_read = true;
         }
         while let Some((after, record)) = complete(parse_pcap_frame(rest))? {
-            packets.extend(Packet::parse(record.data));
+            frames.push(Frame {
+                length_bytes: record.origlen,
+                packet: Packet::from_ethernet(record.data),
+            });
             rest = after;
         }
         self.pending = rest.to_vec();
-        Ok(packets)
+        Ok(frames)
     }
 }
 

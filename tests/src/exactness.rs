@@ -5,6 +5,7 @@ use anyhow::{Result, ensure};
 use crate::agent::Agent;
 use crate::bpftool;
 use crate::count::{self, Counts};
+use crate::wait;
 
 /// Fails unless REST, gRPC and bpftool show exactly `truth` for `ports`. For ports whose keys are as old as the
 /// counters and were never reset.
@@ -19,6 +20,24 @@ pub fn all_faces_equal(agent: &Agent<'_>, truth: &Counts, ports: &[u16]) -> Resu
         equal(face, &count::only(&shown, ports()), &truth)?;
     }
     Ok(())
+}
+
+/// The same for frames that nobody receives, so that nothing but the count says that they have arrived: waits until as
+/// many packets are counted as passed, or more.
+pub fn all_faces_become_equal(agent: &Agent<'_>, truth: &Counts, ports: &[u16]) -> Result<()> {
+    let packets = |counts: &Counts| {
+        let counts = count::only(counts, ports.iter().copied());
+        counts
+            .values()
+            .map(|count| count.rx_packets + count.tx_packets)
+            .sum::<u64>()
+    };
+    let passed = packets(truth);
+    let waited = wait::until(&format!("{passed} packets are counted"), || {
+        Ok(packets(&bpftool::counts(agent)?) >= passed)
+    });
+    // What differs says more than what was waited for in vain.
+    all_faces_equal(agent, truth, ports).and(waited)
 }
 
 /// Fails unless both are the same, naming every port where they differ.

@@ -26,6 +26,9 @@ pub const FAR_CLIENT_V6: Ipv6Addr = Ipv6Addr::new(0xfd78, 0, 0, 0, 0, 0, 0, 2);
 /// The counted host's addresses.
 pub const SERVER_ADDRESSES: [IpAddr; 2] = [IpAddr::V4(SERVER_V4), IpAddr::V6(SERVER_V6)];
 
+/// The client's addresses when it is on the server's cable.
+pub const CLIENT_ADDRESSES: [IpAddr; 2] = [IpAddr::V4(CLIENT_V4), IpAddr::V6(CLIENT_V6)];
+
 /// Whether a device hands on packets larger than the wire's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Offloads {
@@ -173,7 +176,12 @@ pub fn driver_packets(host: &Namespace, interface: &str) -> Result<(u64, u64)> {
 /// Keeps few packets in flight. Between two namespaces every packet passes a queue of 1000 on the receiving CPU (256
 /// on a veth with GRO), and what overflows there was seen by one end only: neither count would be wrong, but they
 /// would differ.
-fn narrow_windows(host: &Namespace) -> Result<()> {
-    host.sysctl("net/ipv4/tcp_rmem", "4096 32768 32768")?;
-    host.sysctl("net/ipv4/tcp_wmem", "4096 32768 32768")
+pub fn narrow_windows(host: &Namespace) -> Result<()> {
+    windows(host, 32_768, 32_768)
+}
+
+/// Sets how much a host's connections may have in flight at most, memory that its bookkeeping takes included.
+pub fn windows(host: &Namespace, receive_bytes: u32, send_bytes: u32) -> Result<()> {
+    host.sysctl("net/ipv4/tcp_rmem", &format!("4096 {receive_bytes} {receive_bytes}"))?;
+    host.sysctl("net/ipv4/tcp_wmem", &format!("4096 {send_bytes} {send_bytes}"))
 }

@@ -1,4 +1,5 @@
-//! A cable of two tap devices with virtio headers, as between a rented server and its host.
+//! A cable of two tap devices with virtio headers, as between a rented server and its host, or of two tun devices with
+//! them, as of a tunnel that carries large packets.
 //!
 //! Packets that arrive through such a device carry `gso_size` but a `gso_segs` of 0: the sender's offload
 //! information crosses user space in a `virtio_net_hdr` that has no field for it.
@@ -14,7 +15,7 @@ use crate::namespace::Namespace;
 /// Room for the largest aggregated frame and its headers.
 const FRAME_CAPACITY: usize = 68 * 1024;
 
-/// Two joined taps; removed when dropped.
+/// Two joined taps or tuns; removed when dropped.
 #[derive(Debug)]
 pub struct TapCable<'lab> {
     ends: [(&'lab Namespace, String); 2],
@@ -24,8 +25,17 @@ pub struct TapCable<'lab> {
 impl<'lab> TapCable<'lab> {
     /// Makes both taps, brings them up and carries frames between them. Both ends accept segmentation offload.
     pub fn new(left: (&'lab Namespace, &str), right: (&'lab Namespace, &str)) -> Result<Self> {
-        let left_device = Arc::new(tap(left.0, left.1)?);
-        let right_device = Arc::new(tap(right.0, right.1)?);
+        Self::of(Layer::L2, left, right)
+    }
+
+    /// The same of two tuns, whose packets have no link header.
+    pub fn of_tuns(left: (&'lab Namespace, &str), right: (&'lab Namespace, &str)) -> Result<Self> {
+        Self::of(Layer::L3, left, right)
+    }
+
+    fn of(layer: Layer, left: (&'lab Namespace, &str), right: (&'lab Namespace, &str)) -> Result<Self> {
+        let left_device = Arc::new(device(layer, left.0, left.1)?);
+        let right_device = Arc::new(device(layer, right.0, right.1)?);
         let forwarders = vec![
             forward(left.0, Arc::clone(&left_device), Arc::clone(&right_device))?,
             forward(right.0, right_device, left_device)?,
@@ -41,7 +51,7 @@ impl Drop for TapCable<'_> {
     fn drop(&mut self) {
         for (host, name) in &self.ends {
             if let Err(error) = host.run(&format!("ip link del {name}")) {
-                eprintln!("tap {name} stays behind: {error:#}");
+                eprintln!("{name} stays behind: {error:#}");
                 // Its forwarder would never end.
                 return;
             }
@@ -52,15 +62,9 @@ impl Drop for TapCable<'_> {
     }
 }
 
-fn tap(host: &Namespace, name: &str) -> Result<SyncDevice> {
-    let build = || {
-        DeviceBuilder::new()
-            .name(name)
-            .layer(Layer::L2)
-            .offload(true)
-            .build_sync()
-    };
-    let device = host.enter(build).with_context(|| format!("making tap {name}"))?;
+fn device(layer: Layer, host: &Namespace, name: &str) -> Result<SyncDevice> {
+    let build = || DeviceBuilder::new().name(name).layer(layer).offload(true).build_sync();
+    let device = host.enter(build).with_context(|| format!("making {name}"))?;
     host.run(&format!("ip link set {name} up"))?;
     Ok(device)
 }

@@ -16,6 +16,22 @@ pub fn until(what: &str, mut condition: impl FnMut() -> Result<bool>) -> Result<
     until_some(what, || Ok(condition()?.then_some(())))
 }
 
+/// Waits until `condition` holds; fails unless it did when it was asked for at most `limit` after this call.
+pub fn within(limit: Duration, what: &str, mut condition: impl FnMut() -> Result<bool>) -> Result<()> {
+    let start = Instant::now();
+    loop {
+        // Answering takes its time, which is not the product's.
+        let asked = start.elapsed();
+        if asked > limit {
+            bail!("not within {} ms: {what}", limit.as_millis());
+        }
+        if condition()? {
+            return Ok(());
+        }
+        thread::sleep(POLL_INTERVAL);
+    }
+}
+
 /// Waits until `attempt` gives a value; fails after [`PATIENCE`], naming `what` was waited for.
 pub fn until_some<T>(what: &str, mut attempt: impl FnMut() -> Result<Option<T>>) -> Result<T> {
     let deadline = Instant::now() + PATIENCE;

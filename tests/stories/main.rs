@@ -4,13 +4,17 @@
 //! the reason, except in CI (`CI=true`) and wherever `PORTMETER_REQUIRE_ROOT=1` asks for them: there it fails.
 
 mod apart;
+mod big_tcp;
 mod bystanders;
 mod changes;
+mod containers;
 mod crash;
+mod devices;
 mod exact;
 mod faces;
 mod first_session;
 mod following;
+mod fragments;
 mod inspection;
 mod keys;
 mod lab;
@@ -21,10 +25,13 @@ mod mounting;
 mod neighbours;
 mod offloads;
 mod prepare;
+mod promptness;
 mod refusals;
 mod resets;
 mod rights;
 mod stopping;
+mod untouched;
+mod wire;
 
 use std::any::Any;
 use std::panic::catch_unwind;
@@ -40,15 +47,20 @@ use portmeter_tests::namespace::Namespace;
 type Story = (&'static str, fn() -> Result<()>);
 
 /// The programs that stories call, beside the product.
-const TOOLS: [&str; 11] = [
-    "bash", "bpftool", "clang", "curl", "ethtool", "ip", "setpriv", "ss", "tc", "tcpdump", "unshare",
+const TOOLS: &[&str] = &[
+    "bash", "bpftool", "clang", "curl", "ethtool", "ip", "nft", "setpriv", "ss", "tc", "tcpdump", "unshare",
 ];
 
 fn main() -> ExitCode {
-    let rooms: [(&str, &[Story]); 22] = [
+    let rooms: &[(&str, &[Story])] = &[
         ("lab", lab::STORIES),
         ("exact", exact::STORIES),
+        ("wire", wire::STORIES),
+        ("devices", devices::STORIES),
+        ("containers", containers::STORIES),
+        ("fragments", fragments::STORIES),
         ("offloads", offloads::STORIES),
+        ("big_tcp", big_tcp::STORIES),
         ("bystanders", bystanders::STORIES),
         ("crash", crash::STORIES),
         ("loopback", loopback::STORIES),
@@ -63,6 +75,8 @@ fn main() -> ExitCode {
         ("stopping", stopping::STORIES),
         ("changes", changes::STORIES),
         ("following", following::STORIES),
+        ("promptness", promptness::STORIES),
+        ("untouched", untouched::STORIES),
         ("mounting", mounting::STORIES),
         ("first_session", first_session::STORIES),
         ("rights", rights::STORIES),
@@ -114,7 +128,7 @@ fn reason_to_leave_out() -> Option<String> {
     if !nix::unistd::geteuid().is_root() {
         return Some("it needs root: network namespaces and BPF programs".to_owned());
     }
-    let missing: Vec<&str> = TOOLS.into_iter().filter(|tool| !is_on_path(tool)).collect();
+    let missing: Vec<&str> = TOOLS.iter().copied().filter(|tool| !is_on_path(tool)).collect();
     if !missing.is_empty() {
         return Some(format!("it needs {}: run `cargo xtask test`", missing.join(", ")));
     }

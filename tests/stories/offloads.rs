@@ -20,6 +20,7 @@ use crate::Story;
 pub(crate) const STORIES: &[Story] = &[
     ("default_offloads", default_offloads),
     ("a_tap_with_virtio_headers", a_tap_with_virtio_headers),
+    ("a_tun_with_virtio_headers", a_tun_with_virtio_headers),
 ];
 
 /// TSO, GSO and GRO on, as on a host that nobody has tuned.
@@ -31,6 +32,14 @@ fn default_offloads() -> Result<()> {
 fn a_tap_with_virtio_headers() -> Result<()> {
     let network = Routed::without_inside()?;
     let _cable = TapCable::new((&network.server, "eth0"), (&network.router, "inside"))?;
+    network.plug_in_server()?;
+    aggregated_packets_are_exact(&network)
+}
+
+/// A tunnel that hands on large packets.
+fn a_tun_with_virtio_headers() -> Result<()> {
+    let network = Routed::without_inside()?;
+    let _cable = TapCable::of_tuns((&network.server, "eth0"), (&network.router, "inside"))?;
     network.plug_in_server()?;
     aggregated_packets_are_exact(&network)
 }

@@ -7,6 +7,7 @@
 pub mod plan;
 pub mod rtnetlink;
 pub mod sockets;
+mod stacking;
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -24,10 +25,14 @@ pub struct Interface {
     pub kind: String,
     /// The device below, if it lies in this namespace.
     pub parent_index: Option<u32>,
+    /// The bridge, bond or VRF that owns it.
+    pub master_index: Option<u32>,
     /// Whether it is up.
     pub is_up: bool,
     /// Whether it owns an IP address.
     pub has_address: bool,
+    /// Whether one of its addresses reaches beyond the link: every device has a link-local one that comes up.
+    pub has_routable_address: bool,
     /// Its own counters since boot, link-layer bytes.
     pub statistics: InterfaceStatistics,
 }

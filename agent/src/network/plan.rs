@@ -1,11 +1,11 @@
 //! Which interfaces are counted on: a decision over plain data.
 //!
-//! Every interface that owns an IP address is a target, because a packet of this host passes exactly one of them on
-//! its way in or out. A VLAN, macvlan or ipvlan device whose parent is a target is left out: the parent sees the
-//! same frames.
+//! Every interface that owns an IP address is a candidate, because a packet of this host passes one of them on its way
+//! in or out. Of those that see the same frames ([`super::stacking`]) one is chosen, so that it passes only one.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
+use super::stacking::Stacking;
 use super::{HostNetwork, Interface, LinkLayer};
 use crate::config::Interfaces;
 
@@ -33,30 +33,35 @@ pub struct Target {
     pub is_loopback: bool,
 }
 
-/// Kinds of device whose frames pass their parent's hooks too.
-const STACKED_KINDS: [&str; 5] = ["vlan", "macvlan", "macvtap", "ipvlan", "ipvtap"];
-
 /// Decides where to count.
 pub fn plan(network: &HostNetwork, wanted: &Interfaces) -> Plan {
     let mut plan = Plan::default();
-    let candidates: Vec<&Interface> = network.interfaces.iter().filter(|one| is_wanted(one, wanted)).collect();
-    let indexes: BTreeSet<u32> = candidates.iter().map(|one| one.index).collect();
-    for interface in candidates {
-        if is_seen_by_parent(interface, &indexes) {
-            continue;
-        }
-        match has_link_header(interface.link_layer) {
-            Ok(has_link_header) => plan.targets.push(Target {
+    let candidates = readable(network, wanted, &mut plan.warnings);
+    let stacking = Stacking::of(&network.interfaces);
+    let counted = stacking.seeing_each_frame_once(&candidates.keys().copied().collect());
+    for interface in &network.interfaces {
+        match candidates.get(&interface.index) {
+            Some(has_link_header) if counted.contains(&interface.index) => plan.targets.push(Target {
                 index: interface.index,
                 name: interface.name.clone(),
-                has_link_header,
+                has_link_header: *has_link_header,
                 is_loopback: interface.link_layer == LinkLayer::Loopback,
             }),
-            Err(number) => plan.warnings.push(format!(
-                "{} is not counted: its link layer (type {number}) is neither Ethernet nor plain IP",
-                interface.name
-            )),
+            _ => plan.left_out.push(interface.name.clone()),
         }
+    }
+    for (upper, lower) in stacking.overlaps(&counted) {
+        plan.warnings.push(format!(
+            "what passes both {0} and {1} is counted twice: name the interfaces to count on, with {0} or {1} left out",
+            upper.name, lower.name
+        ));
+    }
+    for (port, master) in stacking.ports_with_addresses(&counted) {
+        plan.warnings.push(format!(
+            "{0} is a port of {1} and has an address of its own, and what it sends by itself is not counted: give the \
+             address to {1}",
+            port.name, master.name
+        ));
     }
     if let Interfaces::Named(names) = wanted {
         let missing = names
@@ -65,10 +70,24 @@ pub fn plan(network: &HostNetwork, wanted: &Interfaces) -> Plan {
         plan.warnings
             .extend(missing.map(|name| format!("there is no interface {name}; it is counted when it appears")));
     }
-    let is_target = |one: &&Interface| plan.targets.iter().any(|target| target.index == one.index);
-    let others = network.interfaces.iter().filter(|one| !is_target(one));
-    plan.left_out = others.map(|one| one.name.clone()).collect();
     plan
+}
+
+/// The interfaces that are wanted and that the programs can read, with whether their packets have a link header.
+fn readable(network: &HostNetwork, wanted: &Interfaces, warnings: &mut Vec<String>) -> BTreeMap<u32, bool> {
+    let mut readable = BTreeMap::new();
+    for interface in network.interfaces.iter().filter(|one| is_wanted(one, wanted)) {
+        match has_link_header(interface.link_layer) {
+            Ok(has_link_header) => {
+                readable.insert(interface.index, has_link_header);
+            }
+            Err(number) => warnings.push(format!(
+                "{} is not counted: its link layer (type {number}) is neither Ethernet nor plain IP",
+                interface.name
+            )),
+        }
+    }
+    readable
 }
 
 fn is_wanted(interface: &Interface, wanted: &Interfaces) -> bool {
@@ -76,11 +95,6 @@ fn is_wanted(interface: &Interface, wanted: &Interfaces) -> bool {
         Interfaces::Auto => interface.has_address,
         Interfaces::Named(names) => names.contains(&interface.name),
     }
-}
-
-fn is_seen_by_parent(interface: &Interface, targets: &BTreeSet<u32>) -> bool {
-    STACKED_KINDS.contains(&interface.kind.as_str())
-        && interface.parent_index.is_some_and(|parent| targets.contains(&parent))
 }
 
 fn has_link_header(layer: LinkLayer) -> Result<bool, u16> {
@@ -92,98 +106,4 @@ fn has_link_header(layer: LinkLayer) -> Result<bool, u16> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::network::InterfaceStatistics;
-
-    fn interface(index: u32, name: &str, kind: &str, parent: Option<u32>, has_address: bool) -> Interface {
-        Interface {
-            index,
-            name: name.to_owned(),
-            link_layer: if kind == "tun" {
-                LinkLayer::None
-            } else {
-                LinkLayer::Ethernet
-            },
-            kind: kind.to_owned(),
-            parent_index: parent,
-            is_up: true,
-            has_address,
-            statistics: InterfaceStatistics::default(),
-        }
-    }
-
-    fn check(interfaces: Vec<Interface>, wanted: &Interfaces, targets: &[&str], warnings: usize) {
-        let plan = plan(
-            &HostNetwork {
-                interfaces,
-                ..HostNetwork::default()
-            },
-            wanted,
-        );
-        let names: Vec<&str> = plan.targets.iter().map(|target| target.name.as_str()).collect();
-        assert_eq!((names.as_slice(), plan.warnings.len()), (targets, warnings));
-    }
-
-    #[test]
-    fn attaches_to_interfaces_that_own_an_address() {
-        let interfaces = vec![
-            interface(1, "lo", "", None, true),
-            interface(2, "eth0", "", None, true),
-            interface(3, "p", "veth", None, false),
-        ];
-        check(interfaces, &Interfaces::Auto, &["lo", "eth0"], 0);
-    }
-
-    #[test]
-    fn leaves_out_what_the_parent_sees() {
-        let stacked = |parent_has_address| {
-            vec![
-                interface(2, "eth0", "", None, parent_has_address),
-                interface(3, "eth0.7", "vlan", Some(2), true),
-                interface(4, "mac0", "macvlan", Some(2), true),
-                interface(5, "br0", "bridge", None, true),
-            ]
-        };
-        check(stacked(true), &Interfaces::Auto, &["eth0", "br0"], 0);
-        check(stacked(false), &Interfaces::Auto, &["eth0.7", "mac0", "br0"], 0);
-    }
-
-    #[test]
-    fn a_tunnel_has_no_link_header() {
-        let network = HostNetwork {
-            interfaces: vec![interface(9, "tun0", "tun", None, true)],
-            ..HostNetwork::default()
-        };
-        assert!(!plan(&network, &Interfaces::Auto).targets[0].has_link_header);
-    }
-
-    #[test]
-    fn every_interface_is_a_target_or_left_out() {
-        let interfaces = vec![
-            interface(1, "lo", "", None, true),
-            interface(2, "eth0", "", None, true),
-            interface(3, "eth0.7", "vlan", Some(2), true),
-            interface(4, "p", "veth", None, false),
-        ];
-        let network = HostNetwork {
-            interfaces,
-            ..HostNetwork::default()
-        };
-        assert_eq!(plan(&network, &Interfaces::Auto).left_out, ["eth0.7", "p"]);
-    }
-
-    #[test]
-    fn a_named_interface_needs_no_address_and_may_be_missing() {
-        let wanted = Interfaces::Named(vec!["eth1".into(), "eth9".into()]);
-        check(
-            vec![
-                interface(2, "eth0", "", None, true),
-                interface(3, "eth1", "", None, false),
-            ],
-            &wanted,
-            &["eth1"],
-            1,
-        );
-    }
-}
+mod tests;

@@ -11,7 +11,7 @@ use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::address::{AddressAttribute, AddressMessage};
 use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage};
 use netlink_sys::SocketAddr;
-use rtnetlink::{Handle, MulticastGroup, new_multicast_connection};
+use rtnetlink::{Handle, MulticastGroup, new_connection, new_multicast_connection};
 use tokio::sync::Mutex;
 
 use super::{HostNetwork, Interface, InterfaceStatistics, LinkLayer};
@@ -31,15 +31,19 @@ pub struct NetworkReader {
 }
 
 impl NetworkWatcher {
-    /// Opens a netlink socket in the present network namespace. Needs a tokio runtime and no rights.
+    /// Opens two netlink sockets in the present network namespace. Needs a tokio runtime and no rights.
     pub fn open() -> io::Result<Self> {
         let groups = [
             MulticastGroup::Link,
             MulticastGroup::Ipv4Ifaddr,
             MulticastGroup::Ipv6Ifaddr,
         ];
-        let (connection, handle, events) = new_multicast_connection(&groups)?;
-        tokio::spawn(connection);
+        let (news, _, events) = new_multicast_connection(&groups)?;
+        tokio::spawn(news);
+        // Questions go over a socket of their own: news may overflow the other one's buffer, and an answer that does
+        // not fit in there any more is lost.
+        let (answers, handle, _) = new_connection()?;
+        tokio::spawn(answers);
         Ok(Self {
             reader: NetworkReader {
                 handle: Arc::new(Mutex::new(handle)),
@@ -87,7 +91,7 @@ impl NetworkReader {
         }
         let interfaces = links
             .iter()
-            .map(|link| interface(link, owners.contains_key(&link.header.index)))
+            .map(|link| interface(link, owners.get(&link.header.index)))
             .collect();
         Ok(HostNetwork {
             interfaces,
@@ -98,7 +102,7 @@ impl NetworkReader {
     /// The counters of this host's interfaces, loopback left out.
     pub async fn statistics(&self) -> io::Result<Vec<(String, InterfaceStatistics)>> {
         let links = links(&*self.handle.lock().await).await?;
-        let interfaces = links.iter().map(|link| interface(link, false));
+        let interfaces = links.iter().map(|link| interface(link, None));
         Ok(interfaces
             .filter(|interface| interface.link_layer != LinkLayer::Loopback)
             .map(|interface| (interface.name, interface.statistics))
@@ -131,15 +135,24 @@ fn own_address(message: &AddressMessage) -> Option<IpAddr> {
     })
 }
 
-fn interface(message: &LinkMessage, has_address: bool) -> Interface {
+fn is_routable(address: &IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => !address.is_link_local(),
+        IpAddr::V6(address) => !address.is_unicast_link_local(),
+    }
+}
+
+fn interface(message: &LinkMessage, addresses: Option<&BTreeSet<IpAddr>>) -> Interface {
     let mut interface = Interface {
         index: message.header.index,
         name: String::new(),
         link_layer: link_layer(message.header.link_layer_type),
         kind: String::new(),
         parent_index: None,
+        master_index: None,
         is_up: message.header.flags.contains(LinkFlags::Up),
-        has_address,
+        has_address: addresses.is_some(),
+        has_routable_address: addresses.is_some_and(|addresses| addresses.iter().any(is_routable)),
         statistics: InterfaceStatistics::default(),
     };
     let mut parent_is_elsewhere = false;
@@ -147,6 +160,7 @@ fn interface(message: &LinkMessage, has_address: bool) -> Interface {
         match attribute {
             LinkAttribute::IfName(name) => interface.name.clone_from(name),
             LinkAttribute::Link(index) => interface.parent_index = Some(*index),
+            LinkAttribute::Controller(index) => interface.master_index = Some(*index),
             LinkAttribute::LinkNetNsId(_) => parent_is_elsewhere = true,
             LinkAttribute::LinkInfo(infos) => interface.kind = kind(infos),
             LinkAttribute::Stats64(statistics) => {

@@ -4,8 +4,10 @@ use std::io::{ErrorKind, Result};
 use std::time::Duration;
 
 pub mod background;
+pub mod fragments;
 pub mod frames;
 pub mod held;
+pub mod payload;
 pub mod settle;
 pub mod tcp;
 pub mod udp;

@@ -19,6 +19,8 @@ const CHUNK: usize = 64 * 1024;
 pub struct Transfer {
     /// The server's address and port.
     pub server: SocketAddr,
+    /// Where the client finds them: the same, unless the port is published elsewhere.
+    pub reached_at: SocketAddr,
     /// Payload from the client to the server.
     pub upload: usize,
     /// Payload from the server to the client.
@@ -28,11 +30,19 @@ pub struct Transfer {
 impl Transfer {
     /// A connection to `port` of `server` with this much payload either way.
     pub fn new(server: impl Into<IpAddr>, port: u16, upload: usize, download: usize) -> Self {
+        let server = SocketAddr::new(server.into(), port);
         Self {
-            server: SocketAddr::new(server.into(), port),
+            server,
+            reached_at: server,
             upload,
             download,
         }
+    }
+
+    /// The same for a server whose port is published at another address.
+    #[must_use]
+    pub fn reached_at(self, reached_at: SocketAddr) -> Self {
+        Self { reached_at, ..self }
     }
 }
 
@@ -98,7 +108,7 @@ fn connect_all(transfers: &[Transfer]) -> Result<()> {
     thread::scope(|scope| {
         let connecting: Vec<_> = transfers
             .iter()
-            .map(|transfer| scope.spawn(|| exchange(connect(transfer.server)?, transfer.upload, transfer.download)))
+            .map(|transfer| scope.spawn(|| exchange(connect(transfer.reached_at)?, transfer.upload, transfer.download)))
             .collect();
         connecting
             .into_iter()

@@ -9,15 +9,27 @@ use nix::sys::socket::{setsockopt, sockopt};
 use super::{READ_TIMEOUT, uninterrupted};
 use crate::namespace::Namespace;
 
+/// Room for any datagram.
+pub(super) const DATAGRAM_CAPACITY: usize = 65_536;
+
 /// The largest payload that fits a packet of 1500 bytes, IPv6 too.
 pub const LARGEST_PAYLOAD: usize = 1452;
 
 /// Sends a datagram of each size to the server, which answers each with one of the same size.
 pub fn echoed(server: &Namespace, client: &Namespace, address: SocketAddr, sizes: &[usize]) -> Result<()> {
-    let listening = server.enter(|| bind(address))?;
+    echoed_through((server, address), (client, address), sizes)
+}
+
+/// The same for a server whose port the client finds at another address.
+pub fn echoed_through(
+    server: (&Namespace, SocketAddr),
+    client: (&Namespace, SocketAddr),
+    sizes: &[usize],
+) -> Result<()> {
+    let listening = server.0.enter(|| bind(server.1))?;
     thread::scope(|scope| {
         let echo = scope.spawn(|| echo(&listening, sizes.len()));
-        client.enter(|| ping(address, sizes))?;
+        client.0.enter(|| ping(client.1, sizes))?;
         echo.join().expect("the echoing thread")
     })
 }
@@ -28,7 +40,7 @@ pub fn arriving(host: &Namespace, address: SocketAddr, count: usize, send: impl 
     send()?;
     for number in 0..count {
         socket
-            .recv(&mut [0; 2048])
+            .recv(&mut [0])
             .with_context(|| format!("waiting for datagram {number} of {count}"))?;
     }
     Ok(())
@@ -70,7 +82,7 @@ pub(super) fn bind(address: SocketAddr) -> Result<UdpSocket> {
 }
 
 fn echo(socket: &UdpSocket, count: usize) -> Result<()> {
-    let mut datagram = [0; 2048];
+    let mut datagram = vec![0; DATAGRAM_CAPACITY];
     for _ in 0..count {
         let (length, from) = uninterrupted(|| socket.recv_from(&mut datagram)).context("waiting for a datagram")?;
         socket.send_to(&datagram[..length], from)?;
@@ -81,7 +93,7 @@ fn echo(socket: &UdpSocket, count: usize) -> Result<()> {
 fn ping(address: SocketAddr, sizes: &[usize]) -> Result<()> {
     let socket = unbound_for(address)?;
     socket.connect(address)?;
-    let mut datagram = [0; 2048];
+    let mut datagram = vec![0; DATAGRAM_CAPACITY];
     for &size in sizes {
         socket.send(&datagram[..size])?;
         let length = uninterrupted(|| socket.recv(&mut datagram)).context("waiting for the echoed datagram")?;
