@@ -13,6 +13,7 @@ mod bpffs;
 mod clsact;
 mod counters;
 mod error;
+pub mod inspect;
 mod life;
 mod link;
 mod maps;
