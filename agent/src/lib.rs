@@ -8,6 +8,7 @@ pub mod app;
 pub mod cli;
 pub mod config;
 pub mod counters;
+pub mod doctor;
 pub mod first_session;
 pub mod follow;
 pub mod grpc;

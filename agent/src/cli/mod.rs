@@ -1,5 +1,6 @@
 //! The command line: what can be asked, and who answers.
 
+mod doctor;
 mod keys;
 mod uninstall;
 
@@ -32,6 +33,8 @@ enum Command {
     Gateway(portmeter_gateway::cli::Arguments),
     /// Read the configuration and say what is wrong with it
     CheckConfig(Settings),
+    /// Check everything that exact counting depends on, and say what helps; exit status 1 when something is wrong
+    Doctor(doctor::Arguments),
     /// Detach the programs and remove the pins; the data stays
     Uninstall(Settings),
     /// List, make, change and remove keys of the running agent
@@ -102,6 +105,7 @@ pub async fn run(arguments: Arguments) -> Result<()> {
             println!("the configuration is good");
             Ok(())
         }
+        Command::Doctor(arguments) => doctor::run(arguments).await,
         Command::Uninstall(settings) => uninstall::run(&settings.load()?).await,
         Command::Key(arguments) => keys::run(arguments).await,
     }

@@ -7,8 +7,10 @@ mod clock;
 mod environment;
 mod maps;
 mod programs;
+mod verdict;
 
 pub use clock::is_clock_synchronised;
 pub use environment::{BpfFs, Features, bpffs, features};
 pub use maps::{Life, MapFacts, PinnedMaps, inspect_maps};
 pub use programs::{Attachment, Chain, PinnedLinks, ProgramFacts, build_tags, filter_handle, inspect_links, loaded};
+pub use verdict::Endings;

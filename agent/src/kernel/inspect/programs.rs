@@ -2,22 +2,26 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::path::PathBuf;
 
 use aya::EbpfLoader;
 use aya::programs::links::{FdLink, PinnedLink};
-use aya::programs::{Program, loaded_programs};
+use aya::programs::{Program, ProgramInfo, loaded_programs};
 use nix::libc;
 use portmeter_ebpf::layout::PORT_COUNTERS;
 
+use super::verdict::{self, Endings};
 use crate::kernel::pins::{Direction, Pins};
 use crate::kernel::{KernelError, OBJECT, clsact};
 
 /// The pin of the link that counts connections, beside those of the interfaces.
 const CONNECTIONS_LINK: &str = "connections";
 
-/// `enum bpf_cmd` and `enum bpf_attach_type` (`linux/bpf.h`).
+/// `enum bpf_cmd`, `enum bpf_prog_type` and `enum bpf_attach_type` (`linux/bpf.h`).
+const BPF_OBJ_GET_INFO_BY_FD: libc::c_long = 15;
 const BPF_PROG_QUERY: libc::c_long = 16;
+const BPF_PROG_TYPE_SCHED_CLS: u32 = 3;
 const BPF_TCX_INGRESS: u32 = 46;
 const BPF_TCX_EGRESS: u32 = 47;
 
@@ -41,6 +45,27 @@ struct ProgramQuery {
     revision: u64,
 }
 
+/// `struct` of `union bpf_attr` for `BPF_OBJ_GET_INFO_BY_FD`.
+#[repr(C)]
+struct InfoQuery {
+    fd: u32,
+    length: u32,
+    info: u64,
+}
+
+/// The beginning of `struct bpf_prog_info`; the kernel fills as much as it is given.
+#[repr(C)]
+#[derive(Default)]
+struct InstructionsInfo {
+    kind: u32,
+    id: u32,
+    tag: [u8; 8],
+    jitted_length: u32,
+    translated_length: u32,
+    jitted: u64,
+    translated: u64,
+}
+
 /// What the kernel tells of a loaded program.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProgramFacts {
@@ -48,6 +73,8 @@ pub struct ProgramFacts {
     pub name: String,
     /// The digest of its instructions.
     pub tag: u64,
+    /// How it can end; `None` for one that is no TC program, or whose instructions are not shown.
+    pub endings: Option<Endings>,
 }
 
 /// The TCX programs of an interface, by id, in the order they run.
@@ -122,8 +149,9 @@ pub fn filter_handle(instance: &str) -> u32 {
 pub fn loaded() -> BTreeMap<u32, ProgramFacts> {
     let facts = |program: aya::programs::ProgramInfo| {
         let name = String::from_utf8_lossy(program.name()).into_owned();
+        let endings = instructions(&program).map(|code| verdict::endings(&code));
         let tag = program.tag();
-        (program.id(), ProgramFacts { name, tag })
+        (program.id(), ProgramFacts { name, tag, endings })
     };
     // A program may go while the list is walked; the others are still worth knowing.
     loaded_programs().filter_map(Result::ok).map(facts).collect()
@@ -145,6 +173,48 @@ pub fn build_tags() -> Result<BTreeMap<String, u64>, KernelError> {
         }
     }
     Ok(tags)
+}
+
+/// A TC program's instructions as the verifier left them. `None` when the kernel does not show them here.
+fn instructions(program: &ProgramInfo) -> Option<Vec<[u8; 8]>> {
+    let fd = program.fd().ok()?;
+    let mut info = InstructionsInfo::default();
+    read_info(fd.as_fd(), &mut info).ok()?;
+    if info.kind != BPF_PROG_TYPE_SCHED_CLS {
+        return None;
+    }
+    let mut code = vec![[0_u8; 8]; (info.translated_length / 8) as usize];
+    let translated = code.as_mut_ptr() as u64;
+    info = InstructionsInfo {
+        translated_length: info.translated_length,
+        translated,
+        ..InstructionsInfo::default()
+    };
+    read_info(fd.as_fd(), &mut info).ok()?;
+    // Where the kernel hides instructions it clears the pointer or gives none.
+    (info.translated == translated && !code.is_empty()).then_some(code)
+}
+
+fn read_info(fd: BorrowedFd<'_>, info: &mut InstructionsInfo) -> io::Result<()> {
+    let mut attributes = InfoQuery {
+        fd: fd.as_raw_fd().cast_unsigned(),
+        length: size_of::<InstructionsInfo>() as u32,
+        info: std::ptr::from_mut(info) as u64,
+    };
+    // SAFETY: the attributes and what they point to outlive the call; the kernel fills at most `length` bytes of the
+    // information, and of the instructions as many bytes as `translated_length` says there is room for.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_bpf,
+            BPF_OBJ_GET_INFO_BY_FD,
+            &raw mut attributes,
+            size_of::<InfoQuery>(),
+        )
+    };
+    if result < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
 }
 
 fn query(interface_index: u32, attach_type: u32) -> io::Result<Vec<u32>> {
