@@ -205,6 +205,11 @@ impl<'lab> Agent<'lab> {
         self.host.enter(|| command::output(&mut uninstall))
     }
 
+    /// `portmeter doctor` with everything this agent was given.
+    pub fn doctor(&self) -> Command {
+        self.subcommand("doctor", &self.instance, Path::new(&self.data_folder))
+    }
+
     /// `portmeter run` with everything this agent was given; a story may change it further.
     pub fn command(&self) -> Command {
         self.command_as(&self.instance, Path::new(&self.data_folder))
@@ -212,12 +217,16 @@ impl<'lab> Agent<'lab> {
 
     /// The same on another data folder or under another instance's name.
     pub fn command_as(&self, instance: &str, data_folder: &Path) -> Command {
+        self.subcommand("run", instance, data_folder)
+    }
+
+    fn subcommand(&self, name: &str, instance: &str, data_folder: &Path) -> Command {
         let binary = binary().unwrap_or_else(|| PathBuf::from("portmeter"));
         let mut words = self.wrapper.iter().map(OsString::from).chain([binary.into()]);
         let mut command = Command::new(words.next().unwrap_or_default());
         command
             .args(words)
-            .arg("run")
+            .arg(name)
             .arg("--data-dir")
             .arg(data_folder)
             .args(["--instance", instance]);

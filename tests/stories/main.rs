@@ -7,6 +7,7 @@ mod apart;
 mod bystanders;
 mod changes;
 mod crash;
+mod doctor;
 mod exact;
 mod faces;
 mod first_session;
@@ -41,7 +42,7 @@ const TOOLS: [&str; 9] = [
 ];
 
 fn main() -> ExitCode {
-    let rooms: [(&str, &[Story]); 18] = [
+    let rooms: [(&str, &[Story]); 19] = [
         ("lab", lab::STORIES),
         ("exact", exact::STORIES),
         ("offloads", offloads::STORIES),
@@ -54,6 +55,7 @@ fn main() -> ExitCode {
         ("faces", faces::STORIES),
         ("apart", apart::STORIES),
         ("inspection", inspection::STORIES),
+        ("doctor", doctor::STORIES),
         ("refusals", refusals::STORIES),
         ("stopping", stopping::STORIES),
         ("changes", changes::STORIES),
