@@ -349,6 +349,7 @@ fn a_bad_configuration() -> Result<()> {
         ("9436", "`xray.api_listen` uses port 9436"),
         ("", "no port is given"),
         ("1-65536", "neither a port"),
+        ("1-65535", "at most 32768"),
     ] {
         let agent = Agent::new(&host)?.variable("PORTMETER_CAPTURE__PORTS", ports);
         let diagnosis = Diagnosis::of(&agent)?;

@@ -37,8 +37,8 @@ use portmeter_tests::namespace::Namespace;
 type Story = (&'static str, fn() -> Result<()>);
 
 /// The programs that stories call, beside the product.
-const TOOLS: [&str; 9] = [
-    "bash", "bpftool", "clang", "curl", "ethtool", "ip", "ss", "tc", "tcpdump",
+const TOOLS: [&str; 10] = [
+    "bash", "bpftool", "clang", "curl", "ethtool", "ip", "jq", "ss", "tc", "tcpdump",
 ];
 
 fn main() -> ExitCode {

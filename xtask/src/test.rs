@@ -13,12 +13,13 @@ use crate::parts::Parts;
 use crate::{command, tools};
 
 /// Programs that the tests call, and the Debian packages that have them.
-const TOOLS: [(&str, &str); 8] = [
+const TOOLS: [(&str, &str); 9] = [
     ("bpftool", "bpftool"),
     ("clang", "clang"),
     ("curl", "curl"),
     ("ethtool", "ethtool"),
     ("ip", "iproute2"),
+    ("jq", "jq"),
     ("ss", "iproute2"),
     ("tc", "iproute2"),
     ("tcpdump", "tcpdump"),
