@@ -9,6 +9,7 @@ pub mod cli;
 pub mod config;
 pub mod connections;
 pub mod counters;
+pub mod doctor;
 pub mod first_session;
 pub mod follow;
 pub mod grpc;

@@ -217,6 +217,11 @@ impl<'lab> Agent<'lab> {
         self.host.enter(|| command::output(&mut uninstall))
     }
 
+    /// `portmeter doctor` with everything this agent was given.
+    pub fn doctor(&self) -> Command {
+        self.subcommand("doctor", &self.instance, Path::new(&self.data_folder))
+    }
+
     /// `portmeter run` with everything this agent was given; a story may change it further.
     pub fn command(&self) -> Command {
         self.command_as(&self.instance, Path::new(&self.data_folder))
@@ -224,7 +229,11 @@ impl<'lab> Agent<'lab> {
 
     /// The same on another data folder or under another instance's name.
     pub fn command_as(&self, instance: &str, data_folder: &Path) -> Command {
-        let mut command = self.wrapped(&["run", "--instance", instance]);
+        self.subcommand("run", instance, data_folder)
+    }
+
+    fn subcommand(&self, name: &str, instance: &str, data_folder: &Path) -> Command {
+        let mut command = self.wrapped(&[name, "--instance", instance]);
         command.arg("--data-dir").arg(data_folder).args(&self.arguments);
         command
     }

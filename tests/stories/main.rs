@@ -10,6 +10,7 @@ mod changes;
 mod containers;
 mod crash;
 mod devices;
+mod doctor;
 mod exact;
 mod faces;
 mod first_session;
@@ -48,7 +49,7 @@ type Story = (&'static str, fn() -> Result<()>);
 
 /// The programs that stories call, beside the product.
 const TOOLS: &[&str] = &[
-    "bash", "bpftool", "clang", "curl", "ethtool", "ip", "nft", "setpriv", "ss", "tc", "tcpdump", "unshare",
+    "bash", "bpftool", "clang", "curl", "ethtool", "ip", "jq", "nft", "setpriv", "ss", "tc", "tcpdump", "unshare",
 ];
 
 fn main() -> ExitCode {
@@ -71,6 +72,7 @@ fn main() -> ExitCode {
         ("metrics", metrics::STORIES),
         ("apart", apart::STORIES),
         ("inspection", inspection::STORIES),
+        ("doctor", doctor::STORIES),
         ("refusals", refusals::STORIES),
         ("stopping", stopping::STORIES),
         ("changes", changes::STORIES),

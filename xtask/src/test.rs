@@ -19,6 +19,7 @@ const TOOLS: &[(&str, &str)] = &[
     ("curl", "curl"),
     ("ethtool", "ethtool"),
     ("ip", "iproute2"),
+    ("jq", "jq"),
     ("nft", "nftables"),
     ("setpriv", "util-linux"),
     ("ss", "iproute2"),

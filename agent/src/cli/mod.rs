@@ -1,5 +1,6 @@
 //! The command line: what can be asked, and who answers.
 
+mod doctor;
 mod keys;
 mod prepare;
 mod uninstall;
@@ -35,6 +36,8 @@ enum Command {
     Gateway(portmeter_gateway::cli::Arguments),
     /// Read the configuration and say what is wrong with it
     CheckConfig(Settings),
+    /// Check everything that exact counting depends on, and say what helps; exit status 1 when something is wrong
+    Doctor(doctor::Arguments),
     /// Hand folders, pins and data to the user that the agent runs as; run as root, once after each boot
     Prepare(prepare::Arguments),
     /// Detach the programs and remove the pins; the data stays
@@ -109,6 +112,7 @@ pub fn run(arguments: Arguments) -> Result<()> {
             println!("the configuration is good");
             Ok(())
         }
+        Command::Doctor(arguments) => runtime()?.block_on(doctor::run(arguments)),
         Command::Uninstall(settings) => runtime()?.block_on(uninstall::run(&settings.load()?)),
         Command::Key(arguments) => runtime()?.block_on(keys::run(arguments)),
     }

@@ -7,7 +7,6 @@
 
 use std::fs::File;
 use std::io::Read;
-use std::path::{Path, PathBuf};
 
 use aya::maps::Array;
 use aya::programs::links::FdLink;
@@ -15,7 +14,7 @@ use aya::programs::{CgroupAttachMode, Iter, SockOps};
 use aya::{Btf, Ebpf};
 use portmeter_ebpf::layout::{ADOPTION, Adoption, PROGRAM_ADOPT, PROGRAM_CONNECTIONS};
 
-use super::{KernelError, Pins, link, maps};
+use super::{KernelError, Pins, cgroup, link, maps};
 
 /// How completely connections are watched.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,8 +45,9 @@ pub(super) fn attach(ebpf: &mut Ebpf, pins: &Pins) -> Result<(), KernelError> {
     // One that hangs on nothing any more.
     link::detach_and_unpin(&pin);
     let failed = |error: &dyn std::error::Error| KernelError::attach("the cgroup tree", error);
-    let root = cgroup_root()?;
-    let cgroup = File::open(&root).map_err(|error| failed(&error))?;
+    let what = "the list of mounts";
+    let root = cgroup::root().map_err(|source| KernelError::Environment { what, source })?;
+    let cgroup = File::open(root.ok_or(KernelError::NoCgroupTree)?).map_err(|error| failed(&error))?;
     let id = program
         .attach(cgroup, CgroupAttachMode::Single)
         .map_err(|error| failed(&error))?;
@@ -98,38 +98,9 @@ pub(super) fn watch(attached: &Result<(), KernelError>, adoption: &Result<Adopti
     }
 }
 
-/// The root of the version 2 cgroup tree, wherever it is mounted.
-pub(super) fn cgroup_root() -> Result<PathBuf, KernelError> {
-    let what = "/proc/self/mountinfo";
-    let mounts = std::fs::read_to_string(what).map_err(|source| KernelError::Environment { what, source })?;
-    find_cgroup_root(&mounts).ok_or(KernelError::NoCgroupTree)
-}
-
-/// The first mount of a cgroup2 file system in the form of `proc_pid_mountinfo(5)`: the mount point is the fifth
-/// field, the type the first one behind the lone dash.
-fn find_cgroup_root(mounts: &str) -> Option<PathBuf> {
-    mounts
-        .lines()
-        .find_map(|line| {
-            let (before, after) = line.split_once(" - ")?;
-            let is_cgroup2 = after.split(' ').next() == Some("cgroup2");
-            is_cgroup2.then(|| before.split(' ').nth(4)).flatten().map(Path::new)
-        })
-        .map(Path::to_owned)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn finds_the_cgroup_tree_wherever_it_is() {
-        let hybrid = "24 1 0:22 / /sys rw,nosuid shared:7 - sysfs sysfs rw\n\
-                      30 24 0:26 / /sys/fs/cgroup ro shared:9 - tmpfs tmpfs ro\n\
-                      31 30 0:27 / /sys/fs/cgroup/unified rw shared:10 - cgroup2 cgroup2 rw\n";
-        assert_eq!(find_cgroup_root(hybrid), Some("/sys/fs/cgroup/unified".into()));
-        assert_eq!(find_cgroup_root("24 1 0:22 / /sys rw - sysfs sysfs rw\n"), None);
-    }
 
     #[test]
     fn connections_are_watched_completely_where_everything_was_seen() {

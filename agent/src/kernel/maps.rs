@@ -1,5 +1,6 @@
 //! Programs and small maps by name: addresses in, unattributed packets out.
 
+use std::borrow::Borrow;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
@@ -16,7 +17,7 @@ use super::{KernelError, Unattributed};
 /// [`UnattributedCounters`] as aya wants it.
 #[derive(Clone, Copy)]
 #[repr(transparent)]
-struct PlainCounters(UnattributedCounters);
+pub(super) struct PlainCounters(UnattributedCounters);
 
 // SAFETY: `UnattributedCounters` is `repr(C)`, two `u64` without padding, valid for every bit pattern.
 unsafe impl aya::Pod for PlainCounters {}
@@ -87,6 +88,14 @@ where
 pub(super) fn unattributed(ebpf: &Ebpf) -> Result<Vec<Unattributed>, KernelError> {
     let failed = |error: aya::maps::MapError| KernelError::map(UNATTRIBUTED, &error);
     let map: PerCpuArray<&MapData, PlainCounters> = find(ebpf, UNATTRIBUTED)?.try_into().map_err(failed)?;
+    unattributed_rows(&map)
+}
+
+/// The same from the map itself.
+pub(super) fn unattributed_rows<T: Borrow<MapData>>(
+    map: &PerCpuArray<T, PlainCounters>,
+) -> Result<Vec<Unattributed>, KernelError> {
+    let failed = |error: aya::maps::MapError| KernelError::map(UNATTRIBUTED, &error);
     let mut rows = Vec::with_capacity(UnattributedReason::ALL.len());
     for reason in UnattributedReason::ALL {
         let values = map.get(&(reason as u32), 0).map_err(failed)?;

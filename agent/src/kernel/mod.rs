@@ -10,10 +10,12 @@
 
 mod attach;
 pub mod bpffs;
+pub mod cgroup;
 mod clsact;
 mod connections;
 mod counters;
 mod error;
+pub mod inspect;
 mod life;
 mod link;
 mod log;

@@ -128,7 +128,12 @@ impl PortProbe for SocketProbe {
 }
 
 /// Asks the kernel for all sockets of a family and protocol in some of `states`.
-fn dump(family: u8, protocol: u8, states: &StateFlags, mut each: impl FnMut(&InetResponseHeader)) -> io::Result<()> {
+pub(super) fn dump(
+    family: u8,
+    protocol: u8,
+    states: &StateFlags,
+    mut each: impl FnMut(&InetResponseHeader),
+) -> io::Result<()> {
     let mut socket = Socket::new(NETLINK_SOCK_DIAG)?;
     socket.bind_auto()?;
     socket.connect(&netlink_sys::SocketAddr::new(0, 0))?;

@@ -7,6 +7,7 @@
 //!
 //! WAL with synchronous=FULL: what a call has answered survives a power cut.
 
+mod inspect;
 mod keys;
 mod ledger;
 mod open;
@@ -26,6 +27,7 @@ use uuid::Uuid;
 use crate::counters::CounterReader;
 use crate::store::writer::Writer;
 
+pub use inspect::{LedgerFacts, inspect};
 pub use keys::lowest_free_port;
 pub use ledger::LifeOrigin;
 pub use open::OpenError;
