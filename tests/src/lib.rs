@@ -18,6 +18,7 @@ pub mod foreign;
 
 pub mod grpc;
 pub mod namespace;
+pub mod needs;
 pub mod network;
 pub mod rest;
 pub mod snapshot;
