@@ -2,7 +2,7 @@
 //!
 //! The interface must have its offloads off, so that each captured packet is one packet of the wire. Bytes are the IP
 //! header's own length: the total length of IPv4, the payload length plus 40 of IPv6. Padding and link header never
-//! enter into it.
+//! enter into it. Devices without a link header (WireGuard, tun) can be captured too.
 //!
 //! The same ring carries every packet of the interface in the order it passed, so a marker that is sent when the
 //! traffic is over and then found in the file says that everything before it is in the file too.
@@ -16,8 +16,8 @@ use std::process::{Child, Command, Stdio};
 use anyhow::{Context, Result, bail, ensure};
 use etherparse::{LaxNetSlice, LaxSlicedPacket, TransportSlice};
 use nix::sys::signal::Signal;
-use pcap_parser::nom;
 use pcap_parser::pcap::{parse_pcap_frame, parse_pcap_header};
+use pcap_parser::{Linktype, nom};
 use tempfile::TempDir;
 
 use crate::command;
@@ -176,9 +176,12 @@ struct Packet {
 }
 
 impl Packet {
-    /// What an Ethernet frame, cut off after its headers, carries; nothing when that is neither TCP nor UDP.
-    fn parse(frame: &[u8]) -> Option<Self> {
-        let packet = LaxSlicedPacket::from_ethernet(frame).ok()?;
+    /// What captured data, cut off after its headers, carries; nothing when that is neither TCP nor UDP.
+    fn parse(link: Link, data: &[u8]) -> Option<Self> {
+        let packet = match link {
+            Link::Ethernet => LaxSlicedPacket::from_ethernet(data).ok()?,
+            Link::None => LaxSlicedPacket::from_ip(data).ok()?,
+        };
         let (source_port, destination_port) = match packet.transport? {
             TransportSlice::Tcp(tcp) => (tcp.source_port(), tcp.destination_port()),
             TransportSlice::Udp(udp) => (udp.source_port(), udp.destination_port()),
@@ -207,13 +210,32 @@ impl Packet {
     }
 }
 
+/// What captured data begins with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Link {
+    Ethernet,
+    /// The IP header itself.
+    None,
+}
+
+impl Link {
+    fn of(kind: Linktype) -> Result<Self> {
+        match kind {
+            Linktype::ETHERNET => Ok(Self::Ethernet),
+            Linktype::RAW => Ok(Self::None),
+            other => bail!("captures of link type {other:?} cannot be read"),
+        }
+    }
+}
+
 /// Reads a pcap file that is still being written.
 #[derive(Debug, Default)]
 struct PcapReader {
     file: Option<File>,
     /// Read, but not yet a whole record.
     pending: Vec<u8>,
-    header_read: bool,
+    /// Known when the file's header has been read.
+    link: Option<Link>,
 }
 
 impl PcapReader {
@@ -229,15 +251,18 @@ impl PcapReader {
         }
         let mut rest = self.pending.as_slice();
         let mut packets = Vec::new();
-        if !self.header_read {
-            let Some((after, _)) = complete(parse_pcap_header(rest))? else {
-                return Ok(packets);
-            };
-            rest = after;
-            self.header_read = true;
-        }
+        let link = match self.link {
+            Some(link) => link,
+            None => {
+                let Some((after, header)) = complete(parse_pcap_header(rest))? else {
+                    return Ok(packets);
+                };
+                rest = after;
+                *self.link.insert(Link::of(header.network)?)
+            }
+        };
         while let Some((after, record)) = complete(parse_pcap_frame(rest))? {
-            packets.extend(Packet::parse(record.data));
+            packets.extend(Packet::parse(link, record.data));
             rest = after;
         }
         self.pending = rest.to_vec();

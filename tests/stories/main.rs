@@ -19,6 +19,7 @@ mod loopback;
 mod mounting;
 mod neighbours;
 mod offloads;
+mod real_devices;
 mod refusals;
 mod resets;
 mod stopping;
@@ -42,10 +43,11 @@ const TOOLS: [&str; 9] = [
 ];
 
 fn main() -> ExitCode {
-    let rooms: [(&str, &[Story]); 18] = [
+    let rooms: [(&str, &[Story]); 19] = [
         ("lab", lab::STORIES),
         ("exact", exact::STORIES),
         ("offloads", offloads::STORIES),
+        ("real_devices", real_devices::STORIES),
         ("bystanders", bystanders::STORIES),
         ("crash", crash::STORIES),
         ("loopback", loopback::STORIES),
