@@ -14,7 +14,11 @@ pub(super) const SMOKE_KERNEL: &str = "6.1";
 
 /// What a smoke runs: exact counts of TCP and UDP over both families through filters, and the devices that no other
 /// run of the tests may meet.
-const SMOKE: [&str; 2] = ["exact::", "real_devices::"];
+const SMOKE: [&str; 3] = [
+    "exact::tcp_bulk_on_ten_ports",
+    "exact::udp_of_every_size",
+    "real_devices::",
+];
 
 /// An emulated processor is slow; so is one that shares a machine.
 const LIMIT: Duration = Duration::from_secs(60 * 60);
