@@ -1,6 +1,7 @@
 //! The independent truth: tcpdump on another host's interface, counted as [`crate::packet`] has it.
 //!
-//! The interface must have its offloads off, so that each captured packet is one packet of the wire.
+//! The interface must have its offloads off, so that each captured packet is one packet of the wire. Devices without a
+//! link header (WireGuard, tun) can be captured too.
 //!
 //! The same ring carries every packet of the interface in the order it passed, so a marker that is sent when the
 //! traffic is over and then found in the file says that everything before it is in the file too.
@@ -13,8 +14,8 @@ use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
 use nix::sys::signal::Signal;
-use pcap_parser::nom;
 use pcap_parser::pcap::{parse_pcap_frame, parse_pcap_header};
+use pcap_parser::{Linktype, nom};
 use tempfile::TempDir;
 
 use crate::command;
@@ -177,13 +178,32 @@ struct Frame {
     packet: Option<Packet>,
 }
 
+/// What captured data begins with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Link {
+    Ethernet,
+    /// The IP header itself.
+    None,
+}
+
+impl Link {
+    fn of(kind: Linktype) -> Result<Self> {
+        match kind {
+            Linktype::ETHERNET => Ok(Self::Ethernet),
+            Linktype::RAW => Ok(Self::None),
+            other => bail!("captures of link type {other:?} cannot be read"),
+        }
+    }
+}
+
 /// Reads a pcap file that is still being written.
 #[derive(Debug, Default)]
 struct PcapReader {
     file: Option<File>,
     /// Read, but not yet a whole record.
     pending: Vec<u8>,
-    header_read: bool,
+    /// Known when the file's header has been read.
+    link: Option<Link>,
 }
 
 impl PcapReader {
@@ -199,17 +219,23 @@ impl PcapReader {
         }
         let mut rest = self.pending.as_slice();
         let mut frames = Vec::new();
-        if !self.header_read {
-            let Some((after, _)) = complete(parse_pcap_header(rest))? else {
-                return Ok(frames);
-            };
-            rest = after;
-            self.header_read = true;
-        }
+        let link = match self.link {
+            Some(link) => link,
+            None => {
+                let Some((after, header)) = complete(parse_pcap_header(rest))? else {
+                    return Ok(frames);
+                };
+                rest = after;
+                *self.link.insert(Link::of(header.network)?)
+            }
+        };
         while let Some((after, record)) = complete(parse_pcap_frame(rest))? {
             frames.push(Frame {
                 length_bytes: record.origlen,
-                packet: Packet::from_ethernet(record.data),
+                packet: match link {
+                    Link::Ethernet => Packet::from_ethernet(record.data),
+                    Link::None => Packet::from_ip(record.data),
+                },
             });
             rest = after;
         }

@@ -1,6 +1,6 @@
 //! Other people's programs on the counted interface: built by clang, attached without the product's help.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context, Result};
@@ -153,10 +153,4 @@ fn map_of(program: u64) -> Result<u64> {
     shown["map_ids"][0]
         .as_u64()
         .with_context(|| format!("no map in {shown}"))
-}
-
-/// Whether the kernel has TCX; before 6.6 there are only filters.
-pub fn kernel_has_tcx() -> bool {
-    Path::new("/sys/kernel/btf/vmlinux").exists()
-        && aya::util::KernelVersion::current().is_ok_and(|version| version >= aya::util::KernelVersion::new(6, 6, 0))
 }

@@ -19,6 +19,7 @@ use tonic::{Code, Request};
 
 use crate::count::{Connections, Count, Counts};
 use crate::namespace::Namespace;
+use crate::wait::patient;
 
 /// How long a call may take.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -45,7 +46,7 @@ impl Grpc {
     /// One runtime on one thread: the connection is made on the calling thread, and so in its namespace.
     fn connect(target: &str, api_key: Option<&str>) -> Result<Self> {
         let runtime = Builder::new_current_thread().enable_all().build()?;
-        let endpoint = Endpoint::from_shared(target.to_owned())?.timeout(ANSWER_TIMEOUT);
+        let endpoint = Endpoint::from_shared(target.to_owned())?.timeout(patient(ANSWER_TIMEOUT));
         let channel = runtime
             .block_on(endpoint.connect())
             .with_context(|| format!("connecting to {target}"))?;

@@ -22,6 +22,7 @@ pub mod grpc;
 pub mod metrics;
 pub mod mirror;
 pub mod namespace;
+pub mod needs;
 pub mod network;
 pub mod ordinary_user;
 pub mod packet;

@@ -9,6 +9,7 @@ use ureq::{Body, SendBody};
 
 use crate::count::{Connections, Count, Counts};
 use crate::namespace::Namespace;
+use crate::wait::patient;
 
 /// How long an answer may take.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -49,7 +50,7 @@ impl<'lab> Rest<'lab> {
     pub fn new(host: &'lab Namespace, address: &str, api_key: &str) -> Self {
         let config = ureq::Agent::config_builder()
             .http_status_as_error(false)
-            .timeout_global(Some(ANSWER_TIMEOUT))
+            .timeout_global(Some(patient(ANSWER_TIMEOUT)))
             // Each call enters the namespace anew; a kept connection could be one to a server that was killed since.
             .max_idle_connections(0)
             .build();

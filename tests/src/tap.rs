@@ -50,7 +50,11 @@ impl<'lab> TapCable<'lab> {
 impl Drop for TapCable<'_> {
     fn drop(&mut self) {
         for (host, name) in &self.ends {
-            if let Err(error) = host.run(&format!("ip link del {name}")) {
+            let deleted = host.run(&format!("ip link del {name}"));
+            // The second one may have gone with the first: forwarders that cannot send let go of both.
+            if let Err(error) = deleted
+                && host.run(&format!("ip link show dev {name}")).is_ok()
+            {
                 eprintln!("{name} stays behind: {error:#}");
                 // Its forwarder would never end.
                 return;

@@ -8,10 +8,10 @@ use anyhow::{Result, ensure};
 use aya::programs::TcAttachType;
 use portmeter_tests::agent::Agent;
 use portmeter_tests::doctor::Diagnosis;
-use portmeter_tests::foreign::{ACCEPTS, COUNTS, ForeignProgram, kernel_has_tcx};
+use portmeter_tests::foreign::{ACCEPTS, COUNTS, ForeignProgram};
 use portmeter_tests::namespace::Namespace;
 use portmeter_tests::network::{Pair, cable, plug_in};
-use portmeter_tests::{snapshot, wait};
+use portmeter_tests::{needs, snapshot, wait};
 
 use crate::Story;
 
@@ -101,7 +101,7 @@ fn a_healthy_agent_with_few_rights() -> Result<()> {
     ensure!(diagnosis.is_healthy, "{}", diagnosis.text);
     diagnosis.expect("loading", "ok", "takes the programs")?;
     diagnosis.expect("slots", "ok", "100 ports are counted")?;
-    if kernel_has_tcx() {
+    if needs::kernel(6, 6, "TCX").is_ok() {
         diagnosis.expect("programs eth0", "ok", "attached: TCX program")?;
     }
     diagnosis.expect("order eth0", "ok", "first at ingress, last at egress")?;
@@ -150,10 +150,7 @@ fn an_agent_that_is_down() -> Result<()> {
 
 /// Somebody's TCX program ahead of ours: one that hands on is no fault, one that accepts packets is.
 fn a_program_ahead() -> Result<()> {
-    if !kernel_has_tcx() {
-        println!("this kernel has no TCX (it came with 6.6), and so nobody's TCX programs");
-        return Ok(());
-    }
+    needs::kernel(6, 6, "TCX")?;
     let pair = Pair::new()?;
     let agent = Agent::started(&pair.server)?;
     let program = ForeignProgram::compile()?;
@@ -259,7 +256,10 @@ fn an_interface_that_is_yet_to_come() -> Result<()> {
     ensure!(diagnosis.is_healthy, "{}", diagnosis.text);
     diagnosis.expect("interfaces", "ok", "later0")?;
     diagnosis.expect("programs later0", "ok", "of this build")?;
-    Ok(())
+    let over = "no longer so: there is no interface later0";
+    wait::until("the log says that the interface has come", || {
+        Ok(agent.read_log("stderr").matches(over).count() == 1)
+    })
 }
 
 fn a_damaged_ledger() -> Result<()> {

@@ -1,7 +1,8 @@
 //! The stories: what the product promises, tried with the real binary on real packets.
 //!
 //! They need root, network namespaces and a few tools. Where those are missing a story is reported as ignored with
-//! the reason, except in CI (`CI=true`) and wherever `PORTMETER_REQUIRE_ROOT=1` asks for them: there it fails.
+//! the reason, except in CI (`CI=true`) and wherever `PORTMETER_REQUIRE_ROOT=1` asks for them: there it fails. What
+//! only another kernel has, a story asks for itself ([`portmeter_tests::needs`]).
 
 mod apart;
 mod big_tcp;
@@ -27,6 +28,7 @@ mod neighbours;
 mod offloads;
 mod prepare;
 mod promptness;
+mod real_devices;
 mod refusals;
 mod resets;
 mod rights;
@@ -37,12 +39,12 @@ mod wire;
 use std::any::Any;
 use std::panic::catch_unwind;
 use std::process::ExitCode;
-use std::{env, fs};
 
 use anyhow::Result;
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use portmeter_tests::agent;
 use portmeter_tests::namespace::Namespace;
+use portmeter_tests::needs::{Lacking, is_on_path, may_leave_out};
 
 /// A story's name and what it does.
 type Story = (&'static str, fn() -> Result<()>);
@@ -62,6 +64,7 @@ fn main() -> ExitCode {
         ("fragments", fragments::STORIES),
         ("offloads", offloads::STORIES),
         ("big_tcp", big_tcp::STORIES),
+        ("real_devices", real_devices::STORIES),
         ("bystanders", bystanders::STORIES),
         ("crash", crash::STORIES),
         ("loopback", loopback::STORIES),
@@ -99,17 +102,20 @@ fn trial(room: &str, (name, story): Story, left_out: Option<String>) -> Trial {
     Trial::ignorable_test(format!("{room}::{name}"), move || match left_out {
         Some(reason) if may_leave_out() => Ok(Completion::ignored_with(reason)),
         Some(reason) => Err(format!("this story must not be left out here, and {reason}").into()),
-        None => tell(story).map(|()| Completion::Completed),
+        None => tell(story),
     })
 }
 
 /// Runs a story; when it fails, what its agents wrote goes with the failure.
-fn tell(story: fn() -> Result<()>) -> Result<(), Failed> {
+fn tell(story: fn() -> Result<()>) -> Result<Completion, Failed> {
     let ended = catch_unwind(story);
     let logs = agent::take_logs().join("\n");
     match ended {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(error)) => Err(format!("{error:#}\n{logs}").into()),
+        Ok(Ok(())) => Ok(Completion::Completed),
+        Ok(Err(error)) => match error.downcast_ref::<Lacking>() {
+            Some(lacking) => Ok(Completion::ignored_with(lacking.to_string())),
+            None => Err(format!("{error:#}\n{logs}").into()),
+        },
         Err(payload) => Err(format!("panicked: {}\n{logs}", panic_message(payload.as_ref())).into()),
     }
 }
@@ -118,11 +124,6 @@ fn panic_message(payload: &(dyn Any + Send)) -> &str {
     let text = payload.downcast_ref::<String>().map(String::as_str);
     text.or_else(|| payload.downcast_ref::<&str>().copied())
         .unwrap_or("with something that is no text")
-}
-
-fn may_leave_out() -> bool {
-    let is_set = |name: &str, value: &str| env::var(name).is_ok_and(|found| found == value);
-    !is_set("CI", "true") && !is_set("PORTMETER_REQUIRE_ROOT", "1")
 }
 
 /// Why no story can be told here, if so.
@@ -140,9 +141,4 @@ fn reason_to_leave_out() -> Option<String> {
     Namespace::new("probe")
         .err()
         .map(|error| format!("there are no network namespaces: {error:#}"))
-}
-
-fn is_on_path(tool: &str) -> bool {
-    let path = env::var_os("PATH").unwrap_or_default();
-    env::split_paths(&path).any(|folder| fs::metadata(folder.join(tool)).is_ok_and(|metadata| metadata.is_file()))
 }

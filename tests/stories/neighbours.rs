@@ -8,8 +8,9 @@ use aya::programs::TcAttachType;
 use portmeter_tests::agent::Agent;
 use portmeter_tests::bpftool;
 use portmeter_tests::count::{self, Count};
-use portmeter_tests::foreign::{ForeignFilter, ForeignProgram, kernel_has_tcx};
+use portmeter_tests::foreign::{ForeignFilter, ForeignProgram};
 use portmeter_tests::namespace::Namespace;
+use portmeter_tests::needs;
 use portmeter_tests::network::{Pair, SERVER_V4};
 use portmeter_tests::traffic::udp;
 use serde_json::Value;
@@ -29,11 +30,14 @@ const DATAGRAMS: u64 = 40;
 
 /// How the counted interface is set up by somebody else: a shaper and a mirror of all UDP that lets filters after it
 /// have their turn.
-const SETUP: [&str; 8] = [
+const SETUP: [&str; 10] = [
     "ip link add mirror0 type veth peer name mirror1",
-    // Where mirrored packets end. Without an address of its own nothing else passes there.
-    "ip link set mirror0 addrgenmode none up",
-    "ip link set mirror1 addrgenmode none up",
+    // Where mirrored packets end. Without an address of its own nothing else passes there. Said before they are up:
+    // one command for both brings them up first, and then they may have an address already.
+    "ip link set mirror0 addrgenmode none",
+    "ip link set mirror1 addrgenmode none",
+    "ip link set mirror0 up",
+    "ip link set mirror1 up",
     "tc qdisc add dev eth0 root handle 1: htb default 10",
     "tc class add dev eth0 parent 1: classid 1:10 htb rate 10gbit",
     "tc qdisc add dev eth0 clsact",
@@ -83,10 +87,7 @@ fn filters_and_qdiscs_stay(hook: &str) -> Result<()> {
 
 /// TCX programs older and younger than ours.
 fn tcx_programs_stay() -> Result<()> {
-    if !kernel_has_tcx() {
-        println!("this kernel has no TCX (it came with 6.6), and so nobody's TCX programs");
-        return Ok(());
-    }
+    needs::kernel(6, 6, "TCX")?;
     let pair = Pair::new()?;
     let program = ForeignProgram::compile()?;
     let older = [

@@ -1,10 +1,12 @@
 //! Development commands, one file each: `cargo xtask <command>`.
 
+mod apt;
 mod bench;
 mod check;
 mod codegen;
 mod command;
 mod ebpf;
+mod kernel;
 mod parts;
 mod test;
 mod tools;

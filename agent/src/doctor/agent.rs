@@ -39,6 +39,14 @@ enum Answer {
 }
 
 impl Facts {
+    /// When the running agent last booked.
+    pub(super) fn last_booked_at(&self) -> Option<DateTime<Utc>> {
+        match &self.answer {
+            Answer::State(state, _) => booked_at(state),
+            _ => None,
+        }
+    }
+
     /// Whether an agent runs, as far as can be told.
     pub(super) fn may_run(&self) -> bool {
         !matches!(self.answer, Answer::NoSocket | Answer::Nobody)
@@ -118,9 +126,7 @@ fn running(state: &GetStateResponse, version: &GetVersionResponse, now: DateTime
             "see its log; what it names here is tried again every few seconds",
         );
     }
-    let booked = state.last_booked_at.as_ref();
-    let booked = booked.and_then(|time| DateTime::from_timestamp(time.seconds, 0));
-    if let Some(booked) = booked
+    if let Some(booked) = booked_at(state)
         && now - booked > LATE
     {
         return Finding::error(
@@ -145,6 +151,11 @@ fn running(state: &GetStateResponse, version: &GetVersionResponse, now: DateTime
         name,
         format!("version {} runs and counts on {count} interface(s)", version.version),
     )
+}
+
+fn booked_at(state: &GetStateResponse) -> Option<DateTime<Utc>> {
+    let time = state.last_booked_at.as_ref()?;
+    DateTime::from_timestamp(time.seconds, 0)
 }
 
 #[cfg(test)]

@@ -22,7 +22,8 @@ pub(super) struct Facts {
     past: Vec<(&'static str, DateTime<Utc>)>,
 }
 
-pub(super) fn gather(ledger: &Ledger, maps: &PinnedMaps) -> Facts {
+/// `booked` is when the running agent last booked.
+pub(super) fn gather(ledger: &Ledger, maps: &PinnedMaps, booked: Option<DateTime<Utc>>) -> Facts {
     let written = ledger
         .facts
         .as_ref()
@@ -33,10 +34,14 @@ pub(super) fn gather(ledger: &Ledger, maps: &PinnedMaps) -> Facts {
     Facts {
         now: Utc::now(),
         is_synchronised: is_clock_synchronised().map_err(|error| error.to_string()),
-        past: [("the ledger was last written", written), ("the maps were made", made)]
-            .into_iter()
-            .filter_map(|(what, time)| Some((what, time?)))
-            .collect(),
+        past: [
+            ("the ledger was last written", written),
+            ("the maps were made", made),
+            ("the agent booked", booked),
+        ]
+        .into_iter()
+        .filter_map(|(what, time)| Some((what, time?)))
+        .collect(),
     }
 }
 

@@ -62,7 +62,7 @@ pub async fn examine(config: &Config) -> Report {
         links.connections.as_ref(),
     ));
     findings.extend(store::check(&ledger));
-    findings.extend(clock::check(&clock::gather(&ledger, &maps)));
+    findings.extend(clock::check(&clock::gather(&ledger, &maps, agent.last_booked_at())));
     findings.extend(ports::check(&ports::Facts {
         tracked: &config.capture.ports,
         key_ports: &key_ports,

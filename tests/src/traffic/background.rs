@@ -101,10 +101,11 @@ impl Drop for Background {
 impl Control {
     /// Whether to go on; fails when nobody has stopped the traffic in all that time.
     fn goes_on(&self, started: Instant) -> Result<bool> {
-        if started.elapsed() > LONGEST_RUN {
+        let longest = wait::patient(LONGEST_RUN);
+        if started.elapsed() > longest {
             bail!(
                 "traffic in the background was not stopped within {} s",
-                LONGEST_RUN.as_secs()
+                longest.as_secs()
             );
         }
         Ok(!self.stop.load(Ordering::Relaxed))

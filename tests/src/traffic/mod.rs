@@ -3,6 +3,8 @@
 use std::io::{ErrorKind, Result};
 use std::time::Duration;
 
+use crate::wait;
+
 pub mod background;
 pub mod fragments;
 pub mod frames;
@@ -14,6 +16,11 @@ pub mod udp;
 
 /// How long one read may wait. Nothing waits this long on a working network; a lost packet ends a story here.
 const READ_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// That, as it holds on this machine.
+fn read_timeout() -> Duration {
+    wait::patient(READ_TIMEOUT)
+}
 
 /// Calls again for as long as the system breaks a call off for reasons of its own; a call with a time limit is not
 /// taken up again by the kernel.

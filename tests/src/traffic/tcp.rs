@@ -8,7 +8,7 @@ use std::thread;
 use anyhow::{Context, Result, ensure};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use super::{READ_TIMEOUT, settle, uninterrupted};
+use super::{read_timeout, settle, uninterrupted};
 use crate::namespace::Namespace;
 
 /// How much is written at once.
@@ -90,17 +90,17 @@ pub fn listen(server: &Namespace, addresses: impl IntoIterator<Item = SocketAddr
 pub(super) fn accept(listener: &TcpListener) -> Result<TcpStream> {
     // Accepting itself has no time limit; a client that never comes must not hold up the story for ever.
     let mut arrival = [PollFd::new(listener.as_fd(), PollFlags::POLLIN)];
-    let arrived = poll(&mut arrival, PollTimeout::try_from(READ_TIMEOUT)?)?;
+    let arrived = poll(&mut arrival, PollTimeout::try_from(read_timeout())?)?;
     ensure!(arrived == 1, "nobody connected to {}", listener.local_addr()?);
     let (stream, _) = listener.accept().context("accepting")?;
-    stream.set_read_timeout(Some(READ_TIMEOUT))?;
+    stream.set_read_timeout(Some(read_timeout()))?;
     Ok(stream)
 }
 
 /// A connection to `address`, with a limit on how long its reads may wait.
 pub(super) fn connect(address: SocketAddr) -> Result<TcpStream> {
     let stream = TcpStream::connect(address).with_context(|| format!("connecting to {address}"))?;
-    stream.set_read_timeout(Some(READ_TIMEOUT))?;
+    stream.set_read_timeout(Some(read_timeout()))?;
     Ok(stream)
 }
 

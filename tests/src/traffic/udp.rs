@@ -6,7 +6,7 @@ use std::thread;
 use anyhow::{Context, Result, ensure};
 use nix::sys::socket::{setsockopt, sockopt};
 
-use super::{READ_TIMEOUT, uninterrupted};
+use super::{read_timeout, uninterrupted};
 use crate::namespace::Namespace;
 
 /// Room for any datagram.
@@ -77,7 +77,7 @@ pub(super) fn unbound_for(address: SocketAddr) -> Result<UdpSocket> {
 /// A socket on `address` whose reads do not wait for ever.
 pub(super) fn bind(address: SocketAddr) -> Result<UdpSocket> {
     let socket = UdpSocket::bind(address).with_context(|| format!("binding {address}"))?;
-    socket.set_read_timeout(Some(READ_TIMEOUT))?;
+    socket.set_read_timeout(Some(read_timeout()))?;
     Ok(socket)
 }
 

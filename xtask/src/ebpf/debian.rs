@@ -10,8 +10,8 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
-use super::toolchain::tools_folder;
-use crate::command;
+use crate::tools::tools_folder;
+use crate::{apt, command};
 
 const COMPILER: &str = "rustc-web";
 const CORE_FOR_BPF: &str = "libstd-rust-web-dev-bpf";
@@ -35,14 +35,15 @@ pub(super) struct Packages {
 
 /// What apt would install; `None` where there is no apt, or no such compiler.
 pub(super) fn candidate() -> Result<Option<Packages>> {
-    if Command::new("apt-cache").arg("--version").output().is_err() {
+    if !apt::is_there() {
         return Ok(None);
     }
-    if candidate_version(CORE_FOR_BPF)?.is_none() {
-        // A fresh machine has no package lists. Only root can fetch them; anyone else gets the final answer below.
-        let _ = command::output(Command::new("apt-get").arg("update"));
+    if apt::candidate_version(CORE_FOR_BPF)?.is_none() {
+        // A fresh machine has no package lists.
+        apt::update();
     }
-    let (Some(compiler_version), Some(core_version)) = (candidate_version(COMPILER)?, candidate_version(CORE_FOR_BPF)?)
+    let (Some(compiler_version), Some(core_version)) =
+        (apt::candidate_version(COMPILER)?, apt::candidate_version(CORE_FOR_BPF)?)
     else {
         return Ok(None);
     };
@@ -50,9 +51,9 @@ pub(super) fn candidate() -> Result<Option<Packages>> {
         compiler_version == core_version,
         "Debian's {COMPILER} ({compiler_version}) and {CORE_FOR_BPF} ({core_version}) do not match: run `apt-get update`"
     );
-    let driver = dependency(CORE_FOR_HOST, DRIVER_PREFIX)?;
-    let llvm = dependency(&driver, LLVM_PREFIX)?;
-    let llvm_version = candidate_version(&llvm)?.with_context(|| format!("apt knows no version of {llvm}"))?;
+    let driver = apt::dependency(CORE_FOR_HOST, DRIVER_PREFIX)?;
+    let llvm = apt::dependency(&driver, LLVM_PREFIX)?;
+    let llvm_version = apt::candidate_version(&llvm)?.with_context(|| format!("apt knows no version of {llvm}"))?;
     Ok(Some(Packages {
         compiler_version,
         llvm,
@@ -121,15 +122,7 @@ impl Packages {
             format!("{}={}", self.llvm, self.llvm_version),
         ];
         packages.extend(missing_libraries(&self.llvm)?);
-        println!("fetching {}", packages.join(" "));
-        command::output(
-            Command::new("apt-get")
-                .arg("download")
-                .args(&packages)
-                .current_dir(folder),
-        )
-        .context("fetching Debian's Rust compiler")?;
-        Ok(())
+        apt::download(&packages, folder).context("fetching Debian's Rust compiler")
     }
 }
 
@@ -151,12 +144,7 @@ fn missing_libraries(package: &str) -> Result<Vec<String>> {
 fn lay_out(folder: &Path) -> Result<PathBuf> {
     let unpacked = folder.join("unpacked");
     let laid_out = folder.join("toolchain");
-    for entry in fs::read_dir(folder)? {
-        let package = entry?.path();
-        if package.extension().is_some_and(|extension| extension == "deb") {
-            command::output(Command::new("dpkg-deb").arg("--extract").arg(&package).arg(&unpacked))?;
-        }
-    }
+    apt::unpack(folder, &unpacked)?;
     fs::create_dir_all(laid_out.join("bin"))?;
     fs::create_dir_all(laid_out.join("lib"))?;
     fs::rename(unpacked.join("usr/bin/rustc"), laid_out.join("bin/rustc"))?;
@@ -186,24 +174,4 @@ fn move_libraries(folder: &Path, to: &Path) -> Result<()> {
         }
     }
     Ok(())
-}
-
-fn candidate_version(package: &str) -> Result<Option<String>> {
-    let policy = command::output(Command::new("apt-cache").args(["policy", package]).env("LC_ALL", "C"))?;
-    Ok(policy
-        .lines()
-        .find_map(|line| line.trim().strip_prefix("Candidate: "))
-        .filter(|version| *version != "(none)")
-        .map(str::to_owned))
-}
-
-/// The one package that `package` depends on and whose name starts so.
-fn dependency(package: &str, prefix: &str) -> Result<String> {
-    let depends = command::output(Command::new("apt-cache").args(["depends", package]).env("LC_ALL", "C"))?;
-    depends
-        .lines()
-        .filter_map(|line| line.trim().strip_prefix("Depends: "))
-        .find(|name| name.starts_with(prefix))
-        .map(str::to_owned)
-        .with_context(|| format!("Debian's {package} depends on no {prefix}…"))
 }

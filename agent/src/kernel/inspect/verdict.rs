@@ -49,7 +49,9 @@ impl Instruction {
 const LOAD_WIDE: u8 = 0x18;
 const CALL: u8 = 0x85;
 const CALL_REGISTER: u8 = 0x8d;
-const TAIL_CALL: u8 = 0xf0;
+/// A tail call as the verifier has it, and the helper as which the kernel shows it.
+const TAIL_CALL: u8 = 0xf5;
+const TAIL_CALL_HELPER: i32 = 12;
 const EXIT: u8 = 0x95;
 const JUMP: u8 = 0x05;
 const JUMP_LONG: u8 = 0x06;
@@ -75,7 +77,9 @@ pub(super) fn endings(instructions: &[[u8; 8]]) -> Endings {
         let instruction = program[at];
         match instruction.opcode {
             EXIT => verdicts |= merged[0],
+            // The verdict is another program's.
             TAIL_CALL => verdicts |= OTHER,
+            CALL if instruction.source == 0 && instruction.immediate == TAIL_CALL_HELPER => verdicts |= OTHER,
             _ => {
                 let after = step(instruction, merged);
                 open.extend(
@@ -229,6 +233,9 @@ mod tests {
         // r0 = -1; call helper; exit
         check(&[set(0, -1), instruction(CALL, 0, 0, 1), RETURN], false, true);
         check(&[set(0, -1), instruction(TAIL_CALL, 0, 0, 0)], false, true);
+        // call bpf_tail_call; r0 = -1; exit
+        let tail_call = instruction(CALL, 0, 0, TAIL_CALL_HELPER);
+        check(&[tail_call, set(0, -1), RETURN], false, true);
         // r0 = -1; r0 += 1; exit
         check(&[set(0, -1), instruction(0x07, 0, 0, 1), RETURN], false, true);
         // r0 = -1, and on beyond the end

@@ -1,0 +1,164 @@
+//! `cargo xtask test`: installs what the tests need and runs all of them.
+//!
+//! Host tests need nothing but Rust. The stories need root and a few programs; what is missing is installed where
+//! that is possible (root on Debian), and nothing else is. Run by an ordinary user, the stories say why they are left
+//! out; run by root, or in CI, none may be.
+//!
+//! The run ends with a smoke on an older kernel. `--kernel` runs the tests that meet a kernel on that one alone.
+
+mod other_kernel;
+
+use std::env;
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use crate::parts::Parts;
+use crate::{command, kernel, tools};
+use kernel::Series;
+use other_kernel::Extent;
+
+/// Programs that the tests call, and the Debian packages that have them.
+const TOOLS: &[(&str, &str)] = &[
+    ("bpftool", "bpftool"),
+    ("clang", "clang"),
+    ("curl", "curl"),
+    ("ethtool", "ethtool"),
+    ("ip", "iproute2"),
+    ("jq", "jq"),
+    ("nft", "nftables"),
+    ("setpriv", "util-linux"),
+    ("ss", "iproute2"),
+    ("tc", "iproute2"),
+    ("tcpdump", "tcpdump"),
+    ("unshare", "util-linux"),
+];
+
+/// What stories call only where the kernel has real devices; installed together with the kernel that has them.
+const DEVICE_TOOLS: [(&str, &str); 1] = [("wg", "wireguard-tools")];
+
+/// Set when no test may be left out for want of root.
+const REQUIRE_ROOT: &str = "PORTMETER_REQUIRE_ROOT";
+
+/// Options of `cargo xtask test`.
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// Run only the tests whose name contains this
+    filter: Option<String>,
+    /// Run the stories alone
+    #[arg(long)]
+    stories: bool,
+    /// Run the packet tests and the stories on Debian's kernel of this series, in a virtual machine
+    #[arg(long, value_name = "SERIES", conflicts_with = "stories")]
+    kernel: Option<Series>,
+    /// With --kernel: a few stories only
+    #[arg(long, requires = "kernel", conflicts_with = "filter")]
+    smoke: bool,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    let mut parts = Parts::default();
+    match &arguments.kernel {
+        Some(series) => run_on_kernel(&mut parts, series, arguments)?,
+        None => run_here(&mut parts, arguments)?,
+    }
+    parts.report();
+    Ok(())
+}
+
+fn run_here(parts: &mut Parts, arguments: &Arguments) -> Result<()> {
+    let filter = arguments.filter.as_deref();
+    let is_everything = filter.is_none() && !arguments.stories;
+    parts.run("tools", || {
+        if is_everything {
+            tools::install_missing(&with_kernel_tools())
+        } else {
+            tools::install_missing(TOOLS)
+        }
+    })?;
+    if !arguments.stories {
+        let all_but_stories = ["--workspace", "--exclude", "portmeter-tests", "--no-fail-fast"];
+        parts.run("host tests", || command::run(tests(&all_but_stories)?.args(filter)))?;
+    }
+    build_binary(parts)?;
+    let stories = ["--package", "portmeter-tests"];
+    parts.run("building the stories", || {
+        command::run(tests(&stories)?.arg("--no-run"))
+    })?;
+    parts.run("stories", || {
+        command::run(tests(&stories)?.args(filter).env("PORTMETER_BINARY", built_binary()?))
+    })?;
+    if is_everything {
+        parts.run("smoke on an older kernel", smoke)?;
+    }
+    Ok(())
+}
+
+fn run_on_kernel(parts: &mut Parts, series: &Series, arguments: &Arguments) -> Result<()> {
+    let extent = match &arguments.filter {
+        _ if arguments.smoke => Extent::Smoke,
+        Some(filter) => Extent::Filtered(filter),
+        None => Extent::All,
+    };
+    parts.run("tools", || tools::install_missing(&with_kernel_tools()))?;
+    if let Some(reason) = kernel::reason_to_leave_out() {
+        bail!("kernel {series} cannot be run here: {reason}");
+    }
+    build_binary(parts)?;
+    parts.run("tests on the other kernel", || {
+        other_kernel::run(series, &extent, &built_binary()?)
+    })
+}
+
+/// Left out, with the reason, on a machine that cannot run another kernel; never in CI.
+fn smoke() -> Result<()> {
+    match kernel::reason_to_leave_out() {
+        Some(reason) if env::var("CI").is_ok_and(|value| value == "true") => {
+            bail!("the smoke must not be left out here, and {reason}")
+        }
+        Some(reason) => {
+            println!("left out: {reason}");
+            Ok(())
+        }
+        None => {
+            let series = other_kernel::SMOKE_KERNEL.parse().map_err(anyhow::Error::msg)?;
+            other_kernel::run(&series, &Extent::Smoke, &built_binary()?)
+        }
+    }
+}
+
+/// Every program that a run in another kernel calls, here or in there.
+fn with_kernel_tools() -> Vec<(&'static str, &'static str)> {
+    [TOOLS, &kernel::TOOLS, &DEVICE_TOOLS].concat()
+}
+
+fn build_binary(parts: &mut Parts) -> Result<()> {
+    parts.run("building the binary", || {
+        command::run(command::cargo().args(["build", "--release", "--package", "portmeter"]))
+    })
+}
+
+fn built_binary() -> Result<PathBuf> {
+    Ok(target_folder()?.join("release/portmeter"))
+}
+
+/// `cargo test`, with nothing left out where nothing has to be.
+fn tests(arguments: &[&str]) -> Result<Command> {
+    let mut tests = command::cargo();
+    tests.arg("test").args(arguments);
+    if tools::is_root()? {
+        tests.env(REQUIRE_ROOT, "1");
+    }
+    Ok(tests)
+}
+
+/// Where cargo puts what it builds, whatever the environment and its configuration say.
+fn target_folder() -> Result<PathBuf> {
+    let metadata = command::output(command::cargo().args(["metadata", "--format-version", "1", "--no-deps"]))?;
+    let metadata: serde_json::Value = serde_json::from_str(&metadata)?;
+    Ok(metadata["target_directory"]
+        .as_str()
+        .context("cargo names no target folder")?
+        .into())
+}

@@ -1,0 +1,152 @@
+//! The tests that meet a kernel, on another one than the host's: the packet tests and the stories, or a smoke of them.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+
+use crate::kernel::{self, Job, Series};
+use crate::{command, workspace_root};
+
+/// The kernel of the smoke: the oldest that Portmeter is tested on, without TCX and with the devices that other
+/// kernels may lack.
+pub(super) const SMOKE_KERNEL: &str = "6.1";
+
+/// What a smoke runs: exact counts of TCP and UDP over both families through filters, and the devices that no other
+/// run of the tests may meet.
+const SMOKE: [&str; 3] = [
+    "exact::tcp_bulk_on_ten_ports",
+    "exact::udp_of_every_size",
+    "real_devices::",
+];
+
+/// An emulated processor is slow; so is one that shares a machine.
+const LIMIT: Duration = Duration::from_secs(60 * 60);
+const SMOKE_LIMIT: Duration = Duration::from_secs(10 * 60);
+
+/// What waits in the stories waits this many times longer.
+const PATIENCE: &str = "10";
+
+/// Which part of the tests to run.
+pub(super) enum Extent<'a> {
+    /// All of them.
+    All,
+    /// Those whose name contains this.
+    Filtered(&'a str),
+    /// A few that together show that it works.
+    Smoke,
+}
+
+/// Runs the tests on the newest Debian kernel of a series, with the given `portmeter`.
+pub(super) fn run(series: &Series, extent: &Extent<'_>, binary: &Path) -> Result<()> {
+    let executables = Executables::build()?;
+    let binary = path_text(binary)?;
+    let environment = [
+        ("PORTMETER_BINARY", binary.as_str()),
+        ("PORTMETER_REQUIRE_ROOT", "1"),
+        ("PORTMETER_REQUIRE_DEVICES", "1"),
+        ("PORTMETER_TEST_PATIENCE", PATIENCE),
+    ];
+    let job = Job {
+        folder: workspace_root(),
+        environment: environment
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .to_vec(),
+        commands: executables.commands(extent),
+        limit: match extent {
+            Extent::Smoke => SMOKE_LIMIT,
+            _ => LIMIT,
+        },
+    };
+    kernel::run(series, &job)
+}
+
+/// The built tests.
+struct Executables {
+    packet_tests: String,
+    stories: String,
+}
+
+impl Executables {
+    /// Builds them and asks cargo where they are.
+    fn build() -> Result<Self> {
+        let messages = command::output(
+            command::cargo()
+                .args([
+                    "test",
+                    "--no-run",
+                    "--quiet",
+                    "--message-format",
+                    "json-render-diagnostics",
+                ])
+                .args(["--package", "portmeter-ebpf", "--test", "kernel"])
+                .args(["--package", "portmeter-tests", "--test", "stories"]),
+        )?;
+        Ok(Self {
+            packet_tests: executable(&messages, "kernel")?,
+            stories: executable(&messages, "stories")?,
+        })
+    }
+
+    fn commands(&self, extent: &Extent<'_>) -> Vec<Vec<String>> {
+        let command = |executable: &String, filter: Option<&str>| {
+            let mut words = vec![executable.clone(), "--color=never".to_owned()];
+            words.extend(filter.map(str::to_owned));
+            words
+        };
+        let both = |filter| vec![command(&self.packet_tests, filter), command(&self.stories, filter)];
+        match extent {
+            Extent::All => both(None),
+            Extent::Filtered(filter) => both(Some(filter)),
+            Extent::Smoke => SMOKE
+                .iter()
+                .map(|filter| command(&self.stories, Some(filter)))
+                .collect(),
+        }
+    }
+}
+
+/// The executable of one test target, out of what cargo says when it builds.
+fn executable(messages: &str, target: &str) -> Result<String> {
+    messages
+        .lines()
+        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
+        .filter(|message| message["target"]["name"] == target && message["profile"]["test"] == true)
+        .find_map(|message| message["executable"].as_str().map(str::to_owned))
+        .with_context(|| format!("cargo built no test {target}"))
+}
+
+fn path_text(path: &Path) -> Result<String> {
+    ensure!(path.is_file(), "{} is not there", path.display());
+    let path: PathBuf = path.canonicalize()?;
+    path.into_os_string()
+        .into_string()
+        .map_err(|path| anyhow::anyhow!("the path {} is no text", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_executable_of_a_test_is_told_from_others() {
+        let messages = r#"{"reason":"compiler-artifact","target":{"name":"stories"},"profile":{"test":false},"executable":"/wrong"}
+not json
+{"reason":"compiler-artifact","target":{"name":"stories"},"profile":{"test":true},"executable":"/right"}
+{"reason":"build-finished","success":true}"#;
+        assert_eq!(executable(messages, "stories").unwrap(), "/right");
+        assert!(executable(messages, "kernel").is_err());
+    }
+
+    #[test]
+    fn a_smoke_is_of_stories_alone() {
+        let executables = Executables {
+            packet_tests: "/packets".to_owned(),
+            stories: "/stories".to_owned(),
+        };
+        let smoke = executables.commands(&Extent::Smoke);
+        assert!(smoke.iter().all(|command| command[0] == "/stories"));
+        assert_eq!(executables.commands(&Extent::Filtered("x"))[1].last().unwrap(), "x");
+        assert_eq!(executables.commands(&Extent::All).len(), 2);
+    }
+}
