@@ -19,9 +19,24 @@ pub const LOCAL_ADDRESSES_V6: &str = "local_addresses_v6";
 pub const UNATTRIBUTED: &str = "unattributed";
 /// Array with one [`MapLife`].
 pub const MAP_LIFE: &str = "map_life";
+/// LRU hash of [`FragmentKey`] to [`FragmentOwner`]: whose datagrams are arriving, or leaving, in fragments.
+pub const FRAGMENTS: &str = "fragments";
+/// Socket storage of [`ConnectionMark`]: which connections are counted as open.
+pub const CONNECTION_MARKS: &str = "connection_marks";
+/// Array of `i64` by slot: what is subtracted from opened + adopted − closed to have the connections that are open now.
+/// The programs neither read nor write it; it lies beside the counters because it holds for exactly their life.
+pub const CONNECTION_OFFSETS: &str = "connection_offsets";
+/// Array with one [`Adoption`], of the iterator's last run. Made anew with each load, never pinned.
+pub const ADOPTION: &str = "adoption";
 
 /// Read-only global of the object: how many slots `port_counters` has for each CPU.
 pub const SLOT_CAPACITY: &str = "SLOT_CAPACITY";
+/// Read-only global of the object: cookie of the network namespace whose connections are counted.
+pub const NETNS_COOKIE: &str = "NETNS_COOKIE";
+/// Read-only global of the object: the generation of marks that count, see [`ConnectionMark`].
+pub const CONNECTION_GENERATION: &str = "CONNECTION_GENERATION";
+/// Read-only global of the object, the logging library's: the most talkative level that is written. 0: nothing is.
+pub const LOG_LEVEL: &str = "AYA_LOG_LEVEL";
 
 /// Entries of `port_slots`: one for each port number.
 pub const PORT_SLOTS_CAPACITY: u32 = 65_536;
@@ -29,6 +44,14 @@ pub const PORT_SLOTS_CAPACITY: u32 = 65_536;
 pub const LOCAL_ADDRESSES_CAPACITY: u32 = 4_096;
 /// The value of a known address.
 pub const ADDRESS_PRESENT: u8 = 1;
+/// Datagrams in fragments that are followed at a time. An LRU hash drops entries that are in use from about half its
+/// capacity on (measured: of 4,096 from about 2,000), so this is four times what a busy host has under way.
+pub const FRAGMENTS_CAPACITY: u32 = 16_384;
+/// How long after its first fragment a datagram's later ones are taken for its own: as long as Linux waits for them
+/// (`net.ipv4.ipfrag_time`, and RFC 8200, section 4.5). Identifiers are used again, in IPv4 soon.
+pub const FRAGMENT_AGE_MAX_SECONDS_V4: u64 = 30;
+/// The same for IPv6.
+pub const FRAGMENT_AGE_MAX_SECONDS_V6: u64 = 60;
 
 /// Program for ingress of devices with an Ethernet header. Names fit the kernel's 15 characters.
 pub const PROGRAM_RX_ETHERNET: &str = "portmeter_rx";
@@ -38,6 +61,12 @@ pub const PROGRAM_TX_ETHERNET: &str = "portmeter_tx";
 pub const PROGRAM_RX_IP: &str = "portmeter_rx_ip";
 /// Program for egress of devices without a link header.
 pub const PROGRAM_TX_IP: &str = "portmeter_tx_ip";
+/// XDP program for rx, of devices with an Ethernet header.
+pub const PROGRAM_RX_XDP: &str = "portmeter_xdp";
+/// Program for the events of TCP sockets (sock_ops).
+pub const PROGRAM_CONNECTIONS: &str = "portmeter_conn";
+/// Iterator over TCP sockets that are older than [`PROGRAM_CONNECTIONS`].
+pub const PROGRAM_ADOPT: &str = "portmeter_adopt";
 
 /// One port's counters on one CPU: exactly one cache line, written by that CPU alone, so that aligned 64-bit loads
 /// never tear. Packets are counted with bottom halves disabled: plain additions lose nothing. Connections are counted
@@ -79,7 +108,7 @@ pub struct UnattributedCounters {
 pub enum UnattributedReason {
     /// The port is tracked, but the local end is not an address of this host: routed, bridged, broadcast.
     Forwarded = 0,
-    /// A later fragment to or from this host: it carries no ports.
+    /// A later fragment to or from this host whose first one was not seen before it: it carries no ports.
     Fragment = 1,
     /// The headers do not fit the packet: lengths contradict each other or the packet ends too early.
     Malformed = 2,
@@ -87,16 +116,19 @@ pub enum UnattributedReason {
     HeaderChain = 3,
     /// The port is tracked, but its slot lies outside the counters: the maps contradict each other.
     SlotMissing = 4,
+    /// A later fragment that came so long after its first one that it may be another datagram's.
+    FragmentAged = 5,
 }
 
 impl UnattributedReason {
     /// Every reason, in the order of the map.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Forwarded,
         Self::Fragment,
         Self::Malformed,
         Self::HeaderChain,
         Self::SlotMissing,
+        Self::FragmentAged,
     ];
 
     /// The reason's name in metrics and answers.
@@ -107,6 +139,7 @@ impl UnattributedReason {
             Self::Malformed => "malformed",
             Self::HeaderChain => "header_chain",
             Self::SlotMissing => "slot_missing",
+            Self::FragmentAged => "fragment_aged",
         }
     }
 }
@@ -131,10 +164,70 @@ pub struct MapLife {
     pub slot_capacity: u32,
     /// CPUs that `port_counters` has room for.
     pub cpu_count: u32,
+    /// The generation of marks that count, see [`ConnectionMark`]. Layout 1 had nothing here, and no connections.
+    pub connection_generation: u32,
+}
+
+/// Names a datagram that travels in fragments, in one direction.
+///
+/// Addresses are as they lie in the packet; an IPv4 address fills the first four bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+#[repr(C)]
+pub struct FragmentKey {
+    /// Source address.
+    pub source: [u64; 2],
+    /// Destination address.
+    pub destination: [u64; 2],
+    /// The identification that its sender gave it.
+    pub identification: u32,
+    /// IPv4: the protocol, which identifications are counted by (RFC 791). IPv6: 0, since the fragments of one datagram
+    /// may name different ones (RFC 8200, section 4.5). Two bytes wide, so that the two below lie at an even offset: the
+    /// compiler writes them together, and the kernel wants what is on the stack aligned.
+    pub protocol: u16,
+    /// 4 or 6.
+    pub ip_version: u8,
+    /// 0: received. 1: sent. On loopback each packet passes both ways, and its local port differs.
+    pub direction: u8,
+}
+
+/// Whose datagram the fragments of one [`FragmentKey`] are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct FragmentOwner {
+    /// When the first fragment was seen, nanoseconds of the monotonic clock.
+    pub seen_at_nanos: u64,
+    /// The port's slot plus one; 0 for a port that is not tracked.
+    pub entry: u32,
+    /// The local port.
+    pub port: u16,
     /// Unused; keeps the size a multiple of eight.
-    pub reserved: u32,
+    pub reserved: u16,
+}
+
+/// Says that a socket is counted as an open connection, and where.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct ConnectionMark {
+    /// The slot it was counted in.
+    pub slot: u32,
+    /// Marks of another generation do not count: their closing may have been missed.
+    pub generation: u32,
+}
+
+/// What one run of the iterator did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Adoption {
+    /// Connections that were taken over.
+    pub adopted: u64,
+    /// Connections that could not be: the kernel does not let the iterator ask for their events.
+    pub failed: u64,
 }
 
 const _: () = assert!(size_of::<PortCounters>() == 64 && align_of::<PortCounters>() == 64);
 const _: () = assert!(size_of::<UnattributedCounters>() == 16);
 const _: () = assert!(size_of::<MapLife>() == 80);
+const _: () = assert!(size_of::<FragmentKey>() == 40);
+const _: () = assert!(size_of::<FragmentOwner>() == 16);
+const _: () = assert!(size_of::<ConnectionMark>() == 8);
+const _: () = assert!(size_of::<Adoption>() == 16);

@@ -21,7 +21,7 @@ use proptest::test_runner::TestRunner;
 
 use support::odd_packets::odd_packets;
 use support::programs::{PROGRAMS, Programs, SLOT_CAPACITY_UNDER_TEST, object_path, program_name};
-use support::recipe::{Extension, Recipe, TransportRecipe, recipes};
+use support::recipe::{Extension, Fragment, IpRecipe, Recipe, TransportRecipe, recipes};
 use support::tap::Tap;
 use support::world::{TRACKED_PORT, TRACKED_SLOT, World};
 
@@ -32,7 +32,7 @@ const RANDOM_PACKETS: usize = 4_000;
 
 type Test = (&'static str, fn() -> Result<()>);
 
-const TESTS: [Test; 5] = [
+const TESTS: [Test; 6] = [
     ("odd packets count as written down", odd_packets_count_as_written_down),
     (
         "random packets count as the host's parser says",
@@ -41,6 +41,10 @@ const TESTS: [Test; 5] = [
     (
         "changed packets count as the host's parser says",
         changed_packets_count_as_the_parser_says,
+    ),
+    (
+        "fragments count as the host's parser says, one after the other",
+        fragments_count_as_the_parser_says,
     ),
     ("headers beyond the directly accessible part count", split_packets_count),
     (
@@ -97,6 +101,36 @@ fn random_packets_count_as_the_parser_says() -> Result<()> {
     Ok(())
 }
 
+/// What is counted depends on the fragments before; kernel and host must remember the same.
+fn fragments_count_as_the_parser_says() -> Result<()> {
+    let (mut bench, world) = (Bench::new()?, World::default());
+    let mut runner = TestRunner::deterministic();
+    let fragment = (0..3u16, any::<bool>()).prop_map(|(offset, more)| Fragment { offset, more });
+    let ip = (fragment, any::<bool>()).prop_map(|(fragment, is_ipv6)| match is_ipv6 {
+        true => IpRecipe::V6 {
+            extensions: vec![Extension::HopByHop(0), Extension::Fragment(fragment)],
+        },
+        false => IpRecipe::V4 {
+            option_words: 1,
+            fragment,
+        },
+    });
+    let fragments = (recipes(), ip).prop_map(|(recipe, ip)| Recipe {
+        ip,
+        gso_size_bytes: 0,
+        ..recipe
+    });
+    for _ in 0..RANDOM_PACKETS {
+        let recipe = draw(&fragments, &mut runner)?;
+        let bytes = recipe.bytes();
+        let outcome = classify(&SlicePacket::new(&bytes, 0), &world, recipe.direction, recipe.link);
+        bench
+            .check_next(&bytes, 0, recipe.direction, recipe.link, outcome)
+            .with_context(|| format!("{recipe:?}"))?;
+    }
+    Ok(())
+}
+
 fn changed_packets_count_as_the_parser_says() -> Result<()> {
     let mut bench = Bench::new()?;
     let mut runner = TestRunner::deterministic();
@@ -113,7 +147,7 @@ fn changed_packets_count_as_the_parser_says() -> Result<()> {
         }
         bytes.truncate(cut);
         let packet = SlicePacket::new(&bytes, recipe.gso_size_bytes);
-        let outcome = classify(&packet, &World, recipe.direction, recipe.link);
+        let outcome = classify(&packet, &World::default(), recipe.direction, recipe.link);
         bench
             .check(&bytes, recipe.gso_size_bytes, recipe.direction, recipe.link, outcome)
             .with_context(|| format!("{recipe:?} as {bytes:02x?}"))?;
@@ -195,8 +229,22 @@ impl Bench {
         })
     }
 
-    /// Runs one packet through the program for it: the maps change by the outcome and by nothing else.
+    /// Runs one packet through the program for it, as if it were the first: the maps change by the outcome and by
+    /// nothing else.
     fn check(
+        &mut self,
+        bytes: &[u8],
+        gso_size_bytes: u32,
+        direction: Direction,
+        link: Link,
+        outcome: Outcome,
+    ) -> Result<()> {
+        self.programs.forget_fragments()?;
+        self.check_next(bytes, gso_size_bytes, direction, link, outcome)
+    }
+
+    /// The same, with what is remembered of the packets before.
+    fn check_next(
         &mut self,
         bytes: &[u8],
         gso_size_bytes: u32,

@@ -3,19 +3,20 @@
 mod support;
 
 use etherparse::{IpNumber, NetSlice, SlicedPacket, TransportSlice};
+use portmeter_ebpf::layout::UnattributedReason;
 use portmeter_ebpf::packet::{Direction, Link, Outcome, SlicePacket, Truncated, WireSize, classify, examine};
 use proptest::prelude::*;
 
 use support::odd_packets::odd_packets;
-use support::recipe::{Recipe, directions, recipes};
-use support::world::{LOCAL_IPV4, LOCAL_IPV6, World, slot};
+use support::recipe::{Extension, Fragment, IpRecipe, Recipe, directions, recipes};
+use support::world::{LOCAL_IPV4, LOCAL_IPV6, OTHER_PORT, TRACKED_PORT, TRACKED_SLOT, World, slot};
 
 #[test]
 fn odd_packets_count_as_written_down() {
     for odd in odd_packets() {
         let outcome = classify(
             &SlicePacket::new(&odd.bytes, odd.gso_size_bytes),
-            &World,
+            &World::default(),
             odd.direction,
             odd.link,
         );
@@ -35,7 +36,7 @@ fn the_longest_aggregated_packets_count_exactly() {
     bytes.resize(bytes.len() + 185_000, 0x5a);
     let outcome = classify(
         &SlicePacket::new(&bytes, 1_448),
-        &World,
+        &World::default(),
         Direction::Receive,
         Link::Ethernet,
     );
@@ -49,6 +50,76 @@ fn the_longest_aggregated_packets_count_exactly() {
             packets: 128
         }
     );
+}
+
+/// First, later and last fragment of a datagram to a tracked port, another one to a port that is not, and the ways in
+/// which a later fragment can be none of theirs.
+#[test]
+fn later_fragments_count_for_their_first_ones_port() {
+    let world = World::default();
+    let v4 = |offset, more| Recipe {
+        ip: IpRecipe::V4 {
+            option_words: 0,
+            fragment: Fragment { offset, more },
+        },
+        ..Recipe::plain()
+    };
+    let v6 = |offset, more| Recipe::plain_ipv6(&[Extension::Fragment(Fragment { offset, more })]);
+    let classify = |recipe: &Recipe, identification: u8| {
+        let mut bytes = recipe.bytes();
+        let at = match recipe.ip {
+            IpRecipe::V4 { .. } => 14 + 5,
+            IpRecipe::V6 { .. } => 14 + 40 + 7,
+        };
+        bytes[at] = identification;
+        classify(&SlicePacket::new(&bytes, 0), &world, recipe.direction, recipe.link)
+    };
+    type MakeRecipe<'a> = &'a dyn Fn(u16, bool) -> Recipe;
+    for (make, bytes) in [(&v4 as MakeRecipe<'_>, 140), (&v6 as MakeRecipe<'_>, 168)] {
+        let size = WireSize { bytes, packets: 1 };
+        let counted = Outcome::Counted {
+            slot: TRACKED_SLOT,
+            port: TRACKED_PORT,
+            size,
+        };
+        let unknown = Outcome::Unattributed {
+            reason: UnattributedReason::Fragment,
+            size,
+        };
+        // Its local port is not read from what stands where a first fragment has it.
+        let later = |more| Recipe {
+            local_port: OTHER_PORT,
+            ..make(16, more)
+        };
+        let untracked = Recipe {
+            local_port: OTHER_PORT,
+            ..make(0, true)
+        };
+        let sent = |recipe: Recipe| Recipe {
+            direction: Direction::Transmit,
+            ..recipe
+        };
+        assert_eq!(classify(&later(true), 1), unknown, "before its first fragment");
+        assert_eq!(classify(&make(0, true), 1), counted);
+        assert_eq!(classify(&untracked, 2), Outcome::Ignored);
+        assert_eq!(classify(&later(true), 1), counted);
+        assert_eq!(classify(&later(false), 1), counted);
+        assert_eq!(
+            classify(&later(false), 2),
+            Outcome::Ignored,
+            "of a port that is not tracked"
+        );
+        assert_eq!(classify(&later(false), 3), unknown, "of another datagram");
+        assert_eq!(classify(&sent(later(false)), 1), unknown, "the other way");
+        assert_eq!(classify(&sent(make(0, true)), 1), counted);
+        assert_eq!(classify(&sent(later(false)), 1), counted);
+        assert_eq!(classify(&untracked, 1), Outcome::Ignored);
+        assert_eq!(
+            classify(&later(false), 1),
+            Outcome::Ignored,
+            "a number that is used again for another port"
+        );
+    }
 }
 
 proptest! {
@@ -66,7 +137,7 @@ proptest! {
     fn a_reader_that_ends_early_says_so_or_agrees(recipe in recipes(), readable_bytes in 0..300usize) {
         let bytes = recipe.bytes();
         let whole = SlicePacket::new(&bytes, recipe.gso_size_bytes);
-        let answer = examine(&whole.readable_to(readable_bytes), &World, recipe.direction, recipe.link);
+        let answer = examine(&whole.readable_to(readable_bytes), &World::default(), recipe.direction, recipe.link);
         prop_assert!(answer == Err(Truncated) || answer == Ok(classify_recipe(&recipe, &whole)), "{:?}", answer);
     }
 
@@ -104,7 +175,7 @@ proptest! {
         bytes in prop::collection::vec(any::<u8>(), 20..200), gso_size_bytes in any::<u32>(), direction in directions(),
     ) {
         if let Outcome::Counted { size, .. } | Outcome::Unattributed { size, .. } =
-            classify(&SlicePacket::new(&bytes, gso_size_bytes), &World, direction, Link::None)
+            classify(&SlicePacket::new(&bytes, gso_size_bytes), &World::default(), direction, Link::None)
         {
             prop_assert!(size.packets <= bytes.len() as u64 && size.bytes <= (bytes.len() * bytes.len()) as u64);
         }
@@ -112,13 +183,13 @@ proptest! {
 }
 
 fn classify_recipe(recipe: &Recipe, packet: &SlicePacket<'_>) -> Outcome {
-    classify(packet, &World, recipe.direction, recipe.link)
+    classify(packet, &World::default(), recipe.direction, recipe.link)
 }
 
 /// Where etherparse finds a whole TCP or UDP packet, ours must find the same port, address and length. Where it finds
 /// none, ours must count none, except in the few places where the two mean different things by "whole".
 fn agrees_with_etherparse(bytes: &[u8], direction: Direction, link: Link) -> Result<(), TestCaseError> {
-    let ours = classify(&SlicePacket::new(bytes, 0), &World, direction, link);
+    let ours = classify(&SlicePacket::new(bytes, 0), &World::default(), direction, link);
     let theirs = match link {
         Link::Ethernet => SlicedPacket::from_ethernet(bytes),
         Link::None => SlicedPacket::from_ip(bytes),
@@ -134,7 +205,7 @@ fn agrees_with_etherparse(bytes: &[u8], direction: Direction, link: Link) -> Res
             size: found.size,
         },
         Some(_) => Outcome::Unattributed {
-            reason: portmeter_ebpf::layout::UnattributedReason::Forwarded,
+            reason: UnattributedReason::Forwarded,
             size: found.size,
         },
     };

@@ -1,14 +1,16 @@
 //! Where the API key comes from: the environment, a configured file, or the first start.
 
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use nix::unistd::geteuid;
 use portmeter_proto::api_key::{ApiKey, InvalidApiKey};
 use rand::Rng;
 use rand::distr::Alphanumeric;
 
 use crate::instance::Undo;
+use crate::rights::name_of;
 
 /// The environment variable that holds the key.
 pub const VARIABLE: &str = "PORTMETER_API_KEY";
@@ -29,6 +31,15 @@ pub enum ApiKeyError {
         origin: String,
         /// What is wrong.
         source: InvalidApiKey,
+    },
+    /// The file belongs to somebody else.
+    #[error("the API key's file {} belongs to {owner} and cannot be read by this user: run as {owner}, or make it \
+             readable for the user that the agent runs as", path.display())]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+        /// Whose it is.
+        owner: String,
     },
     /// The file cannot be read or made.
     #[error("the API key's file {} cannot be used: {source}", path.display())]
@@ -78,14 +89,23 @@ pub fn kept_or_made(data_folder: &Path, undo: &mut Undo) -> Result<(ApiKey, Orig
 }
 
 fn read(path: &Path) -> Result<ApiKey, ApiKeyError> {
-    let text = std::fs::read_to_string(path).map_err(|source| ApiKeyError::File {
-        path: path.to_owned(),
-        source,
-    })?;
+    let text = std::fs::read_to_string(path).map_err(|source| unreadable(path, source))?;
     ApiKey::new(&text).map_err(|source| ApiKeyError::Invalid {
         origin: format!("the file {}", path.display()),
         source,
     })
+}
+
+/// Why a file cannot be read: another owner explains it best.
+fn unreadable(path: &Path, source: io::Error) -> ApiKeyError {
+    let path = path.to_owned();
+    match std::fs::metadata(&path) {
+        Ok(metadata) if source.kind() == io::ErrorKind::PermissionDenied && metadata.uid() != geteuid().as_raw() => {
+            let owner = name_of(metadata.uid());
+            ApiKeyError::Foreign { path, owner }
+        }
+        _ => ApiKeyError::File { path, source },
+    }
 }
 
 /// Writes a new key whole or not at all: a start that is killed here must not leave an empty key behind.

@@ -7,8 +7,8 @@ use std::ops::{Add, AddAssign};
 
 use uuid::Uuid;
 
-/// Bytes and packets of one port, both directions. rx is from the client, tx to the client; bytes are IP-layer
-/// bytes as they are on the wire.
+/// Bytes and packets of one port, both directions, and the connections that were opened to it. rx is from the client,
+/// tx to the client; bytes are IP-layer bytes as they are on the wire.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counter {
     /// Received bytes.
@@ -19,6 +19,8 @@ pub struct Counter {
     pub tx_bytes: u64,
     /// Sent packets.
     pub tx_packets: u64,
+    /// Incoming TCP connections whose handshake was completed.
+    pub connections_opened: u64,
 }
 
 impl Counter {
@@ -30,6 +32,7 @@ impl Counter {
             rx_packets: self.rx_packets.checked_sub(earlier.rx_packets)?,
             tx_bytes: self.tx_bytes.checked_sub(earlier.tx_bytes)?,
             tx_packets: self.tx_packets.checked_sub(earlier.tx_packets)?,
+            connections_opened: self.connections_opened.checked_sub(earlier.connections_opened)?,
         })
     }
 
@@ -48,6 +51,7 @@ impl Add for Counter {
             rx_packets: self.rx_packets + other.rx_packets,
             tx_bytes: self.tx_bytes + other.tx_bytes,
             tx_packets: self.tx_packets + other.tx_packets,
+            connections_opened: self.connections_opened + other.connections_opened,
         }
     }
 }
@@ -55,6 +59,43 @@ impl Add for Counter {
 impl AddAssign for Counter {
     fn add_assign(&mut self, other: Self) {
         *self = *self + other;
+    }
+}
+
+/// Where the number of active connections comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ConnectionSource {
+    /// The kernel programs count connections as they open and close.
+    Kernel,
+    /// The kernel's socket tables are listed when somebody asks.
+    SocketTables,
+}
+
+/// What the kernel programs counted of one port's incoming TCP connections.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ConnectionCount {
+    /// Opened while the programs watched.
+    pub opened: u64,
+    /// There before the programs, and taken over by them.
+    pub adopted: u64,
+    /// Closed, of the two above.
+    pub closed: u64,
+    /// What corrections take off the difference; see [`ConnectionCounter::correct_active_connections`].
+    pub offset: i64,
+}
+
+impl ConnectionCount {
+    /// opened + adopted − closed − offset. Below zero only when a close was counted that had no opening, or for the
+    /// moment between reading the one and the other.
+    pub fn balance(self) -> i64 {
+        let balance =
+            i128::from(self.opened) + i128::from(self.adopted) - i128::from(self.closed) - i128::from(self.offset);
+        i64::try_from(balance).unwrap_or(if balance < 0 { i64::MIN } else { i64::MAX })
+    }
+
+    /// Connections that are not closed.
+    pub fn active(self) -> u64 {
+        self.balance().max(0).cast_unsigned()
     }
 }
 
@@ -72,4 +113,57 @@ pub trait CounterReader: Send + Sync {
 
     /// The port's counter now; zero for a port that has none.
     fn read(&self, port: u16) -> Counter;
+
+    /// Hands every port's counter to `each`, in the order of [`Self::ports`].
+    fn read_all(&self, each: &mut dyn FnMut(u16, Counter)) {
+        for port in self.ports() {
+            each(*port, self.read(*port));
+        }
+    }
+
+    /// Incoming TCP connections of the port whose handshake is complete and that are not closed, as the kernel programs
+    /// count them. `None` where they do not: then the socket tables answer.
+    fn active_connections(&self, port: u16) -> Option<u64>;
+
+    /// Where the number of active connections comes from; the same for every port.
+    fn connection_source(&self) -> ConnectionSource {
+        match self.ports().first().and_then(|port| self.active_connections(*port)) {
+            Some(_) => ConnectionSource::Kernel,
+            None => ConnectionSource::SocketTables,
+        }
+    }
+}
+
+/// Counters of connections that can be checked against the socket tables and put right.
+pub trait ConnectionCounter: CounterReader {
+    /// The port's figures now. `None` where the kernel programs do not count connections.
+    fn connection_count(&self, port: u16) -> Option<ConnectionCount>;
+
+    /// Adds `difference` to what is shown as active from now on, by taking it off the port's offset. The kernel's
+    /// counts themselves stay as they are.
+    fn correct_active_connections(&self, port: u16, difference: i64) -> std::io::Result<()>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn active_connections_are_never_negative_and_never_overflow() {
+        let count = |opened, adopted, closed, offset| {
+            ConnectionCount {
+                opened,
+                adopted,
+                closed,
+                offset,
+            }
+            .active()
+        };
+        assert_eq!(count(5, 2, 3, 0), 4);
+        assert_eq!(count(5, 2, 3, 1), 3);
+        assert_eq!(count(5, 2, 3, -1), 5);
+        assert_eq!(count(0, 0, 1, 0), 0);
+        assert_eq!(count(u64::MAX, u64::MAX, 0, i64::MIN), i64::MAX.cast_unsigned());
+        assert_eq!(count(0, 0, u64::MAX, i64::MAX), 0);
+    }
 }

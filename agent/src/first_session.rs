@@ -18,6 +18,8 @@ pub struct Facts<'a> {
     pub http: Option<SocketAddr>,
     /// The gRPC address.
     pub grpc: SocketAddr,
+    /// The Prometheus address.
+    pub metrics: SocketAddr,
     /// The gRPC socket.
     pub socket: &'a Path,
     /// Where the API key is.
@@ -54,6 +56,7 @@ pub fn text(facts: &Facts<'_>) -> String {
         line("REST", &format!("http://{http}"));
     }
     line("gRPC", &format!("{} and unix:{}", facts.grpc, facts.socket.display()));
+    line("metrics", &format!("http://{}/metrics", facts.metrics));
     match facts.api_key {
         Origin::Environment => line("API key", "as in PORTMETER_API_KEY"),
         Origin::File(path) => line("API key", &format!("in {}", path.display())),
@@ -128,6 +131,7 @@ mod tests {
             ports: "10001-10100".into(),
             http: Some("0.0.0.0:8000".parse().unwrap()),
             grpc: "127.0.0.1:50051".parse().unwrap(),
+            metrics: "127.0.0.1:9435".parse().unwrap(),
             socket: Path::new("/run/portmeter/default/agent.sock"),
             api_key: &origin,
             next_port: Some(10_001),

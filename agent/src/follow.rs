@@ -111,11 +111,14 @@ impl Follower {
     }
 }
 
-/// Says each thing once for as long as it lasts.
+/// Says each thing once for as long as it lasts, and once when it is over.
 fn warn_once(told: &mut Vec<String>, warnings: impl Iterator<Item = String>) {
     let warnings: Vec<String> = warnings.collect();
     for warning in warnings.iter().filter(|warning| !told.contains(warning)) {
         tracing::warn!("{warning}");
+    }
+    for warning in told.iter().filter(|warning| !warnings.contains(warning)) {
+        tracing::info!("no longer so: {warning}");
     }
     *told = warnings;
 }

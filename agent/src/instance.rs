@@ -6,7 +6,22 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// The folder of all instances' sockets and locks.
-const RUN_ROOT: &str = "/run/portmeter";
+pub const RUN_ROOT: &str = "/run/portmeter";
+
+/// The file in the data folder and in the run folder that an agent holds locked.
+pub const LOCK_NAME: &str = "lock";
+
+/// What an agent keeps in its data folder.
+pub const DATA_ENTRIES: [&str; 8] = [
+    LOCK_NAME,
+    "ledger.db",
+    "ledger.db-wal",
+    "ledger.db-shm",
+    "ledger.db-journal",
+    "api.key",
+    "api.key.new",
+    "xray",
+];
 
 /// Why a lock could not be had.
 #[derive(Debug, thiserror::Error)]
@@ -108,13 +123,14 @@ fn lock(folder: &Path, undo: &mut Undo) -> Result<Option<File>, LockError> {
         move |source| LockError::Io { path, source }
     };
     undo.create_folder(folder).map_err(failed(folder))?;
-    let path = folder.join("lock");
+    let path = folder.join(LOCK_NAME);
     undo.watch_file(path.clone());
     let file = OpenOptions::new()
         .create(true)
         .truncate(false)
         .write(true)
         .mode(0o600)
+        .custom_flags(nix::libc::O_NOFOLLOW)
         .open(&path);
     let file = file.map_err(failed(&path))?;
     match file.try_lock() {

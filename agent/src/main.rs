@@ -8,17 +8,11 @@ fn main() -> ExitCode {
     // Everything this process makes (ledger, key, socket) is its owner's alone.
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o077));
     let arguments = portmeter::cli::Arguments::parse();
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => return failed(&error.into()),
-    };
-    match runtime.block_on(portmeter::cli::run(arguments)) {
+    match portmeter::cli::run(arguments) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => failed(&error),
+        Err(error) => {
+            eprintln!("portmeter: {}", portmeter::cli::sentence(&error));
+            ExitCode::FAILURE
+        }
     }
-}
-
-fn failed(error: &anyhow::Error) -> ExitCode {
-    eprintln!("portmeter: {}", portmeter::cli::sentence(error));
-    ExitCode::FAILURE
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::RwLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use chrono::{DateTime, Utc};
 
@@ -15,6 +16,7 @@ pub struct AgentState {
     /// When this agent started.
     pub started_at: DateTime<Utc>,
     facts: RwLock<Facts>,
+    connection_corrections: AtomicU64,
 }
 
 #[derive(Default)]
@@ -31,6 +33,7 @@ impl AgentState {
             instance,
             started_at: Utc::now(),
             facts: RwLock::default(),
+            connection_corrections: AtomicU64::new(0),
         }
     }
 
@@ -47,6 +50,16 @@ impl AgentState {
             .write()
             .expect("nothing panics while it holds this lock")
             .is_ledger_writable = is_writable;
+    }
+
+    /// Notes that the count of active connections was corrected by this many.
+    pub fn add_connection_corrections(&self, connections: u64) {
+        self.connection_corrections.fetch_add(connections, Ordering::Relaxed);
+    }
+
+    /// By how many connections this agent corrected the count of active ones.
+    pub fn connection_corrections(&self) -> u64 {
+        self.connection_corrections.load(Ordering::Relaxed)
     }
 
     /// The interfaces that are counted on.

@@ -3,15 +3,16 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// A word, and the one place in the product's sources where it may stand.
-const DOORS: [(&str, &str); 7] = [
-    ("aya::", "agent/src/kernel/"),
-    ("use aya", "agent/src/kernel/"),
-    ("unsafe {", "agent/src/kernel/"),
-    ("rusqlite", "agent/src/store/"),
-    ("sock_diag::", "agent/src/network/"),
-    ("rtnetlink::new", "agent/src/network/"),
-    ("axum::", "gateway/src/"),
+/// A word, and where alone in the product's sources it may stand.
+const DOORS: [(&str, &[&str]); 8] = [
+    ("aya::", &["agent/src/kernel/"]),
+    ("use aya", &["agent/src/kernel/"]),
+    ("unsafe {", &["agent/src/kernel/"]),
+    ("rusqlite", &["agent/src/store/"]),
+    ("sock_diag::", &["agent/src/network/"]),
+    ("rtnetlink::new", &["agent/src/network/"]),
+    ("axum::", &["gateway/src/", "agent/src/metrics/"]),
+    ("prometheus_client", &["agent/src/metrics/"]),
 ];
 
 #[test]
@@ -27,9 +28,9 @@ fn each_dependency_has_one_door() {
         let text = fs::read_to_string(&file).unwrap();
         // The logs' filter names the migration library's target; that is no use of it.
         let text = text.replace("rusqlite_migration=warn", "");
-        for (word, door) in DOORS {
-            if text.contains(word) && !name.starts_with(door) {
-                strays.push(format!("{name}: {word} belongs to {door}"));
+        for (word, doors) in DOORS {
+            if text.contains(word) && !doors.iter().any(|door| name.starts_with(door)) {
+                strays.push(format!("{name}: {word} belongs to {}", doors.join(" and ")));
             }
         }
     }

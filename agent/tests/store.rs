@@ -29,7 +29,7 @@ impl FakeKernel {
         })
     }
 
-    /// Bytes pass: `bytes` in, twice as many out.
+    /// A connection is opened and bytes pass: `bytes` in, twice as many out.
     fn pass(&self, port: u16, bytes: u64) {
         *self.counters.lock().unwrap().entry(port).or_default() += traffic(bytes);
     }
@@ -47,6 +47,10 @@ impl CounterReader for FakeKernel {
     fn read(&self, port: u16) -> Counter {
         self.counters.lock().unwrap().get(&port).copied().unwrap_or_default()
     }
+
+    fn active_connections(&self, _: u16) -> Option<u64> {
+        None
+    }
 }
 
 fn traffic(bytes: u64) -> Counter {
@@ -55,6 +59,7 @@ fn traffic(bytes: u64) -> Counter {
         rx_packets: 1,
         tx_bytes: 2 * bytes,
         tx_packets: 2,
+        connections_opened: 1,
     }
 }
 
@@ -186,6 +191,43 @@ async fn a_new_key_on_a_used_port_starts_at_zero() {
     lab.kernel.pass(10_001, 7);
     assert_eq!(lab.shown(&store, &second), traffic(7));
     assert!(matches!(store.delete_key(first.id).await, Err(StoreError::KeyNotFound)));
+}
+
+/// The whole ledger adds up to the kernel's counter, whoever had the port: deletion books the key's last bytes and
+/// connections, and they stay in the sum.
+#[tokio::test]
+async fn what_deleted_keys_and_bare_ports_carried_stays_in_the_ledger() {
+    let lab = Lab::new();
+    let store = lab.start();
+    lab.kernel.pass(10_001, 5);
+    let key = create(&store, "key").await;
+    lab.kernel.pass(10_001, 100);
+    store.book().await.unwrap();
+    lab.kernel.pass(10_001, 20);
+    store.delete_key(key.id).await.unwrap();
+    lab.kernel.pass(10_001, 7);
+    store.close().await.unwrap();
+    assert_eq!(sum_of("deleted_key_totals", &lab), traffic(100) + traffic(20));
+    assert_eq!(sum_of("port_totals", &lab), traffic(5) + traffic(7));
+    assert_eq!(sum_of("checkpoints", &lab), lab.kernel.read(10_001));
+}
+
+/// The figures of a table, as another program reads them from the file.
+fn sum_of(table: &str, lab: &Lab) -> Counter {
+    let ledger = rusqlite::Connection::open(lab.folder.path().join("ledger.db")).unwrap();
+    let sql = format!(
+        "SELECT sum(rx_bytes), sum(rx_packets), sum(tx_bytes), sum(tx_packets), sum(connections_opened) FROM {table}"
+    );
+    let sum = |row: &rusqlite::Row<'_>| {
+        Ok(Counter {
+            rx_bytes: row.get::<_, i64>(0)?.cast_unsigned(),
+            rx_packets: row.get::<_, i64>(1)?.cast_unsigned(),
+            tx_bytes: row.get::<_, i64>(2)?.cast_unsigned(),
+            tx_packets: row.get::<_, i64>(3)?.cast_unsigned(),
+            connections_opened: row.get::<_, i64>(4)?.cast_unsigned(),
+        })
+    };
+    ledger.query_row(&sql, [], sum).unwrap()
 }
 
 #[tokio::test]

@@ -65,6 +65,7 @@ pub struct Agent<'lab> {
     instance: String,
     home: TempDir,
     data_folder: String,
+    program: Option<PathBuf>,
     wrapper: Vec<String>,
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
@@ -80,6 +81,7 @@ impl<'lab> Agent<'lab> {
             instance: format!("test-{}-{}", process::id(), namespace::next_number()),
             home: tempfile::tempdir()?,
             data_folder: DATA_FOLDER.to_owned(),
+            program: None,
             wrapper: Vec::new(),
             arguments: Vec::new(),
             environment: vec![
@@ -103,6 +105,16 @@ impl<'lab> Agent<'lab> {
     pub fn through(mut self, wrapper: &[&str]) -> Self {
         self.wrapper = wrapper.iter().map(|&word| word.to_owned()).collect();
         self
+    }
+
+    /// Has everything from now on run through another program.
+    pub fn change_wrapper(&mut self, wrapper: &[&str]) {
+        self.wrapper = wrapper.iter().map(|&word| word.to_owned()).collect();
+    }
+
+    /// Has another file be the program, in place of the binary under test.
+    pub fn change_program(&mut self, program: PathBuf) {
+        self.program = Some(program);
     }
 
     /// Adds an argument to `portmeter run`.
@@ -205,6 +217,11 @@ impl<'lab> Agent<'lab> {
         self.host.enter(|| command::output(&mut uninstall))
     }
 
+    /// `portmeter doctor` with everything this agent was given.
+    pub fn doctor(&self) -> Command {
+        self.subcommand("doctor", &self.instance, Path::new(&self.data_folder))
+    }
+
     /// `portmeter run` with everything this agent was given; a story may change it further.
     pub fn command(&self) -> Command {
         self.command_as(&self.instance, Path::new(&self.data_folder))
@@ -212,16 +229,29 @@ impl<'lab> Agent<'lab> {
 
     /// The same on another data folder or under another instance's name.
     pub fn command_as(&self, instance: &str, data_folder: &Path) -> Command {
-        let binary = binary().unwrap_or_else(|| PathBuf::from("portmeter"));
-        let mut words = self.wrapper.iter().map(OsString::from).chain([binary.into()]);
-        let mut command = Command::new(words.next().unwrap_or_default());
+        self.subcommand("run", instance, data_folder)
+    }
+
+    fn subcommand(&self, name: &str, instance: &str, data_folder: &Path) -> Command {
+        let mut command = self.wrapped(&[name, "--instance", instance]);
+        command.arg("--data-dir").arg(data_folder).args(&self.arguments);
         command
-            .args(words)
-            .arg("run")
-            .arg("--data-dir")
-            .arg(data_folder)
-            .args(["--instance", instance]);
-        command.args(&self.arguments);
+    }
+
+    /// `portmeter` with other words, for this instance and its data, through the same wrapper.
+    pub fn portmeter(&self, words: &[&str]) -> Command {
+        let mut command = self.wrapped(words);
+        command.args(["--instance", &self.instance, "--data-dir", &self.data_folder]);
+        command
+    }
+
+    /// The program and its first words, where and as this agent runs.
+    pub fn wrapped(&self, words: &[&str]) -> Command {
+        let program = self.program.clone().or_else(binary);
+        let program = program.unwrap_or_else(|| PathBuf::from("portmeter"));
+        let mut all = self.wrapper.iter().map(OsString::from).chain([program.into()]);
+        let mut command = Command::new(all.next().unwrap_or_default());
+        command.args(all).args(words);
         self.prepare(&mut command);
         command
     }
@@ -239,6 +269,11 @@ impl<'lab> Agent<'lab> {
     /// The gRPC face over TCP, with an API key.
     pub fn grpc_over_tcp(&self, api_key: Option<&str>) -> Result<Grpc> {
         Grpc::over_tcp(self.host, GRPC_ADDRESS, api_key)
+    }
+
+    /// Its process while it runs.
+    pub fn process_id(&self) -> Result<u32> {
+        Ok(self.process.as_ref().context("the agent does not run")?.id())
     }
 
     /// The host it runs on.

@@ -41,6 +41,15 @@ impl Count {
     }
 }
 
+/// A port's incoming TCP connections.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Connections {
+    /// Those that are not closed.
+    pub active: u64,
+    /// Those whose handshake was completed.
+    pub opened: u64,
+}
+
 /// Counts by port.
 pub type Counts = BTreeMap<u16, Count>;
 

@@ -15,7 +15,7 @@ struct context {
 	u32 protocol; // in network order
 };
 
-enum { ARRAY_MAP = 2, IPV4_IN_NETWORK_ORDER = 0x0008, NEXT = -1 };
+enum { ARRAY_MAP = 2, IPV4_IN_NETWORK_ORDER = 0x0008, NEXT = -1, ACCEPT = 0, XDP_PASS = 2 };
 
 struct {
 	int (*type)[ARRAY_MAP];
@@ -35,6 +35,20 @@ int count_seen(struct context *packet)
 	if (count && packet->protocol == IPV4_IN_NETWORK_ORDER)
 		__sync_fetch_and_add(count, 1);
 	return NEXT; // TC_ACT_UNSPEC and TCX_NEXT alike
+}
+
+// Another one, less considerate: what it accepts is seen by no program after it.
+SECTION("classifier/accept_all")
+int accept_all(struct context *packet)
+{
+	return packet->length ? ACCEPT : NEXT;
+}
+
+// One that runs ahead of all others, and lets every packet pass.
+SECTION("xdp")
+int pass_all(void *packet)
+{
+	return XDP_PASS;
 }
 
 char declared_license[] SECTION("license") = "GPL";

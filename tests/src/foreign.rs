@@ -8,7 +8,7 @@ use aya::Ebpf;
 use aya::maps::Array;
 use aya::programs::links::{FdLink, LinkOrder};
 use aya::programs::tc::TcAttachOptions;
-use aya::programs::{SchedClassifier, TcAttachType};
+use aya::programs::{SchedClassifier, TcAttachType, Xdp, XdpMode};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -18,7 +18,12 @@ use crate::namespace::Namespace;
 /// The program's source, beside this file.
 const SOURCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/foreign.bpf.c");
 
-/// The compiled program.
+/// The program that counts the packets it sees and hands them on.
+pub const COUNTS: &str = "count_seen";
+/// The program that accepts every packet, so that none is seen by the programs after it.
+pub const ACCEPTS: &str = "accept_all";
+
+/// The compiled programs.
 #[derive(Debug)]
 pub struct ForeignProgram {
     folder: TempDir,
@@ -56,13 +61,46 @@ impl ForeignProgram {
 
     /// Attaches it as a TCX program at the end of the chain; it stays as long as what this returns.
     pub fn attach_tcx(&self, host: &Namespace, interface: &str, hook: TcAttachType) -> Result<ForeignTcx> {
+        self.attach_tcx_at(host, interface, hook, COUNTS, LinkOrder::last())
+    }
+
+    /// Attaches one of its programs ([`COUNTS`], [`ACCEPTS`]) as a TCX program ahead of all others.
+    pub fn attach_tcx_first(
+        &self,
+        host: &Namespace,
+        interface: &str,
+        hook: TcAttachType,
+        name: &str,
+    ) -> Result<ForeignTcx> {
+        self.attach_tcx_at(host, interface, hook, name, LinkOrder::first())
+    }
+
+    fn attach_tcx_at(
+        &self,
+        host: &Namespace,
+        interface: &str,
+        hook: TcAttachType,
+        name: &str,
+        order: LinkOrder,
+    ) -> Result<ForeignTcx> {
         let mut programs = Ebpf::load_file(self.object())?;
-        let program: &mut SchedClassifier = programs.program_mut("count_seen").context("count_seen")?.try_into()?;
+        let program = programs.program_mut(name).with_context(|| name.to_owned())?;
+        let program: &mut SchedClassifier = program.try_into()?;
         program.load()?;
-        let order = TcAttachOptions::TcxOrder(LinkOrder::last());
+        let order = TcAttachOptions::TcxOrder(order);
         let link = host.enter(|| program.attach_with_options(interface, hook, order))?;
         let link = FdLink::try_from(program.take_link(link)?)?;
         Ok(ForeignTcx { programs, _link: link })
+    }
+
+    /// Attaches the XDP program in generic mode; it stays as long as what this returns.
+    pub fn attach_xdp(&self, host: &Namespace, interface: &str) -> Result<ForeignXdp> {
+        let mut programs = Ebpf::load_file(self.object())?;
+        let program: &mut Xdp = programs.program_mut("pass_all").context("pass_all")?.try_into()?;
+        program.load()?;
+        let link = host.enter(|| program.attach(interface, XdpMode::Skb))?;
+        let link = FdLink::try_from(program.take_link(link)?)?;
+        Ok(ForeignXdp { _link: link })
     }
 
     fn object(&self) -> PathBuf {
@@ -100,6 +138,12 @@ impl ForeignTcx {
         let map = Array::<_, u64>::try_from(self.programs.map("seen").context("the map")?)?;
         Ok(map.get(&0, 0)?)
     }
+}
+
+/// Somebody's XDP program.
+#[derive(Debug)]
+pub struct ForeignXdp {
+    _link: FdLink,
 }
 
 /// The map that a loaded program uses.

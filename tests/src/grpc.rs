@@ -9,15 +9,15 @@ use portmeter_proto::v1::key_service_client::KeyServiceClient;
 use portmeter_proto::v1::system_service_client::SystemServiceClient;
 use portmeter_proto::v1::traffic_service_client::TrafficServiceClient;
 use portmeter_proto::v1::{
-    GetStateRequest, GetStateResponse, Key, ListKeysRequest, ListTrafficRequest, WatchTrafficRequest,
-    WatchTrafficResponse,
+    GetStateRequest, GetStateResponse, GetTrafficRequest, Key, ListKeysRequest, ListTrafficRequest,
+    WatchTrafficRequest, WatchTrafficResponse,
 };
 use tokio::runtime::{Builder, Runtime};
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request};
 
-use crate::count::{Count, Counts};
+use crate::count::{Connections, Count, Counts};
 use crate::namespace::Namespace;
 
 /// How long a call may take.
@@ -87,6 +87,22 @@ impl Grpc {
             .into_iter()
             .map(|row| port_and_count(row.key, row.traffic))
             .collect()
+    }
+
+    /// The connections of one key's port.
+    pub fn connections_of(&self, id: &str) -> Result<Connections> {
+        let mut client = TrafficServiceClient::new(self.channel.clone());
+        let request = self.request(GetTrafficRequest {
+            key_id: id.to_owned(),
+            include_connections: false,
+        });
+        let answer = self.runtime.block_on(client.get_traffic(request))?.into_inner();
+        let traffic = answer.key_traffic.and_then(|row| row.traffic);
+        let traffic = traffic.context("no traffic in the answer")?;
+        Ok(Connections {
+            active: traffic.connections,
+            opened: traffic.connections_opened,
+        })
     }
 
     /// The first `count` messages of a watch of every key.

@@ -2,7 +2,8 @@
 //!
 //! Owns throw-away network namespaces and cables ([`network`]), traffic of known size ([`traffic`], [`tap`]), an
 //! independent count of it ([`capture`]: tcpdump on a hop without offloads, parsed by a library the product does not
-//! use) and the product seen from outside ([`agent`], [`rest`], [`grpc`], [`bpftool`]). It names nothing of the
+//! use) and the product seen from outside ([`agent`], [`rest`], [`grpc`], [`metrics`], [`bpftool`], [`doctor`]). It
+//! names nothing of the
 //! product's insides: what a story knows about an agent, a user could know too.
 //!
 //! Everything is removed when it is dropped, also when a story panics. Nothing waits by sleeping: [`wait::until`]
@@ -14,12 +15,15 @@ pub mod capture;
 pub mod command;
 pub mod container;
 pub mod count;
+pub mod doctor;
 pub mod exactness;
 pub mod foreign;
 pub mod grpc;
+pub mod metrics;
 pub mod mirror;
 pub mod namespace;
 pub mod network;
+pub mod ordinary_user;
 pub mod packet;
 pub mod packet_size;
 pub mod rest;

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use ureq::http::{Request, Response};
 use ureq::{Body, SendBody};
 
-use crate::count::{Count, Counts};
+use crate::count::{Connections, Count, Counts};
 use crate::namespace::Namespace;
 
 /// How long an answer may take.
@@ -130,6 +130,19 @@ impl<'lab> Rest<'lab> {
     pub fn count_of(&self, id: &str) -> Result<Count> {
         let body = self.get(&format!("/api/keys/{id}/traffic/simple"))?.expect_success()?;
         count(&body["traffic"])
+    }
+
+    /// The connections of one key's port.
+    pub fn connections_of(&self, id: &str) -> Result<Connections> {
+        let body = self.get(&format!("/api/keys/{id}/traffic/simple"))?.expect_success()?;
+        let figure = |name: &str| {
+            let value = body["traffic"][name].as_u64();
+            value.with_context(|| format!("{name} in {body}"))
+        };
+        Ok(Connections {
+            active: figure("connections")?,
+            opened: figure("connections_opened")?,
+        })
     }
 
     fn call(&self, method: &str, path: &str, body: Option<Value>) -> Result<Answer> {

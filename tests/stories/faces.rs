@@ -5,8 +5,9 @@ use std::thread;
 
 use anyhow::{Result, ensure};
 use portmeter_tests::agent::{API_KEY, Agent, REST_ADDRESS};
+use portmeter_tests::metrics::Scrape;
 use portmeter_tests::network::{Pair, SERVER_V4, SERVER_V6, cable, plug_in};
-use portmeter_tests::rest::Rest;
+use portmeter_tests::rest::{Key, Rest};
 use portmeter_tests::traffic::background::Background;
 use portmeter_tests::traffic::held::HeldConnections;
 use portmeter_tests::wait;
@@ -125,19 +126,13 @@ fn a_watch_follows_the_traffic() -> Result<()> {
     Ok(())
 }
 
-/// Completed connections count, accepted or not; a closed one counts no more.
+/// Completed connections count, accepted or not; a closed one counts no more. Every face shows the same.
 fn connections_are_those_not_closed() -> Result<()> {
     let pair = Pair::new()?;
     let agent = Agent::started(&pair.server)?;
     let key = agent.rest().create_key("customer")?;
-    let shown = || -> Result<u64> {
-        let traffic = agent
-            .rest()
-            .get(&format!("/api/keys/{}/traffic/simple", key.id))?
-            .expect_success()?;
-        Ok(traffic["traffic"]["connections"].as_u64().unwrap_or(u64::MAX))
-    };
-    ensure!(shown()? == 0, "before any: {}", shown()?);
+    let shown = || active_everywhere(&agent, &key);
+    ensure!(shown()? == [0; 3], "before any: {:?}", shown()?);
     let v4 = HeldConnections::open(
         &pair.server,
         &pair.client,
@@ -150,9 +145,18 @@ fn connections_are_those_not_closed() -> Result<()> {
         SocketAddr::new(SERVER_V6.into(), key.port),
         2,
     )?;
-    ensure!(shown()? == 7, "of 7 connections {} are shown", shown()?);
+    ensure!(shown()? == [7; 3], "of 7 connections {:?} are shown", shown()?);
     drop(v4);
-    wait::until("five connections are closed", || Ok(shown()? == 2))?;
+    wait::until("five connections are closed", || Ok(shown()? == [2; 3]))?;
     drop(v6);
-    wait::until("every connection is closed", || Ok(shown()? == 0))
+    wait::until("every connection is closed", || Ok(shown()? == [0; 3]))
+}
+
+/// The active connections of a key's port by REST, gRPC and metrics.
+fn active_everywhere(agent: &Agent<'_>, key: &Key) -> Result<[u64; 3]> {
+    Ok([
+        agent.rest().connections_of(&key.id)?.active,
+        agent.grpc()?.connections_of(&key.id)?.active,
+        Scrape::of(agent.host(), "*/*")?.connections(key.port)?.active,
+    ])
 }

@@ -1,10 +1,11 @@
-//! What a person sees who looks at the kernel with bpftool alone.
+//! What a person sees who looks at the kernel with bpftool alone, and whether the page about it holds what it says.
 
+use std::fs;
 use std::net::SocketAddr;
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
-use portmeter_tests::agent::Agent;
+use portmeter_tests::agent::{self, Agent};
 use portmeter_tests::network::{Pair, SERVER_V4};
 use portmeter_tests::traffic::udp;
 use portmeter_tests::{bpftool, command};
@@ -14,7 +15,11 @@ use crate::Story;
 pub(crate) const STORIES: &[Story] = &[
     ("counters_have_field_names", counters_have_field_names),
     ("programs_have_names", programs_have_names),
+    ("the_page_about_bpftool", the_page_about_bpftool),
 ];
+
+/// The page whose commands are run as they stand.
+const PAGE: &str = include_str!("../../docs/bpftool.md");
 
 fn counters_have_field_names() -> Result<()> {
     let pair = Pair::new()?;
@@ -52,5 +57,88 @@ fn programs_have_names() -> Result<()> {
         ensure!(names.contains(&name), "no {name} among {names:?}");
     }
     ensure!(names.iter().all(|name| name.starts_with("portmeter")), "{names:?}");
+    Ok(())
+}
+
+/// Every command of the page, in one shell as a reader would type them, with this agent's folders for the usual ones.
+fn the_page_about_bpftool() -> Result<()> {
+    let pair = Pair::new()?;
+    let agent = Agent::started(&pair.server)?;
+    fs::write(agent.data_folder().join("api.key"), agent::API_KEY)?;
+    let key = agent.rest().create_key("customer")?;
+    ensure!(key.port == 10_001, "the page is about another port than {}", key.port);
+    udp::echoed(
+        &pair.server,
+        &pair.client,
+        SocketAddr::new(SERVER_V4.into(), key.port),
+        &[72, 172],
+    )?;
+
+    let blocks = commands(PAGE);
+    let said = in_one_shell(&agent, &blocks)?;
+    let lines = |part: &str| -> Result<Vec<&str>> {
+        let at = blocks.iter().position(|block| block.contains(part));
+        let said = at
+            .and_then(|at| said.get(at))
+            .with_context(|| format!("no command with {part}"))?;
+        Ok(said.lines().collect())
+    };
+    let expected = r#"{"rx_bytes":300,"rx_packets":2,"tx_bytes":300,"tx_packets":2}"#;
+    ensure!(lines("kernel() {")? == [expected], "{said:#?}");
+    ensure!(lines("for second in")? == [expected; 3], "{said:#?}");
+    ensure!(lines("rest() {")? == [expected; 2], "{said:#?}");
+    // Five datagrams of six bytes and their headers.
+    let grown = r#"{"rx_bytes":170,"rx_packets":5,"tx_bytes":0,"tx_packets":0}"#;
+    ensure!(lines("grown() {")? == [grown; 2], "{said:#?}");
+    ensure!(
+        lines("bytes() {")?.iter().any(|line| line.contains("\"rx_bytes\"")),
+        "{said:#?}"
+    );
+    let life = agent.grpc()?.state()?.map_life.replace('-', "");
+    ensure!(lines("map_life")?.contains(&life.as_str()), "{said:#?}");
+    every_pin_is_named(&agent, &lines("find ")?)
+}
+
+/// The page's commands, block by block.
+fn commands(page: &str) -> Vec<&str> {
+    let blocks = page.split("```sh\n").skip(1);
+    blocks.filter_map(|block| block.split("```").next()).collect()
+}
+
+/// Runs the blocks in a shell that stops at the first failure; gives what each of them wrote.
+fn in_one_shell(agent: &Agent<'_>, blocks: &[&str]) -> Result<Vec<String>> {
+    const MARK: &str = "=== end of a block ===";
+    let script: String = blocks
+        .iter()
+        .flat_map(|block| [block, "echo '", MARK, "'\n"])
+        .collect::<String>()
+        .replace(
+            "/sys/fs/bpf/portmeter/default",
+            &agent.pin_folder().display().to_string(),
+        )
+        .replace("/var/lib/portmeter", &agent.data_folder().display().to_string());
+    let mut shell = Command::new("bash");
+    shell.args(["-euo", "pipefail", "-c", &script]);
+    let said = agent.host().enter(|| command::output(&mut shell))?;
+    let mut said: Vec<String> = said.split(&format!("{MARK}\n")).map(str::to_owned).collect();
+    let rest = said.pop().unwrap_or_default();
+    ensure!(rest.is_empty() && said.len() == blocks.len(), "{said:#?}\n{rest}");
+    Ok(said)
+}
+
+/// What `find` shows is in the page's table.
+fn every_pin_is_named(agent: &Agent<'_>, found: &[&str]) -> Result<()> {
+    let maps = agent.pin_folder().join("maps");
+    let names = fs::read_dir(&maps)?
+        .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
+        .collect::<Result<Vec<String>>>()?;
+    for name in names {
+        let path = maps.join(&name).display().to_string();
+        ensure!(found.contains(&path.as_str()), "find does not show {path}");
+        ensure!(
+            PAGE.contains(&format!("`maps/{name}`")),
+            "the page does not name maps/{name}"
+        );
+    }
     Ok(())
 }

@@ -10,6 +10,7 @@ mod changes;
 mod containers;
 mod crash;
 mod devices;
+mod doctor;
 mod exact;
 mod faces;
 mod first_session;
@@ -19,12 +20,16 @@ mod inspection;
 mod keys;
 mod lab;
 mod loopback;
+mod metrics;
+mod missing_rights;
 mod mounting;
 mod neighbours;
 mod offloads;
+mod prepare;
 mod promptness;
 mod refusals;
 mod resets;
+mod rights;
 mod stopping;
 mod untouched;
 mod wire;
@@ -43,12 +48,12 @@ use portmeter_tests::namespace::Namespace;
 type Story = (&'static str, fn() -> Result<()>);
 
 /// The programs that stories call, beside the product.
-const TOOLS: [&str; 10] = [
-    "bash", "bpftool", "clang", "curl", "ethtool", "ip", "nft", "ss", "tc", "tcpdump",
+const TOOLS: &[&str] = &[
+    "bash", "bpftool", "clang", "curl", "ethtool", "ip", "jq", "nft", "setpriv", "ss", "tc", "tcpdump", "unshare",
 ];
 
 fn main() -> ExitCode {
-    let rooms: [(&str, &[Story]); 25] = [
+    let rooms: &[(&str, &[Story])] = &[
         ("lab", lab::STORIES),
         ("exact", exact::STORIES),
         ("wire", wire::STORIES),
@@ -64,8 +69,10 @@ fn main() -> ExitCode {
         ("keys", keys::STORIES),
         ("resets", resets::STORIES),
         ("faces", faces::STORIES),
+        ("metrics", metrics::STORIES),
         ("apart", apart::STORIES),
         ("inspection", inspection::STORIES),
+        ("doctor", doctor::STORIES),
         ("refusals", refusals::STORIES),
         ("stopping", stopping::STORIES),
         ("changes", changes::STORIES),
@@ -74,6 +81,9 @@ fn main() -> ExitCode {
         ("untouched", untouched::STORIES),
         ("mounting", mounting::STORIES),
         ("first_session", first_session::STORIES),
+        ("rights", rights::STORIES),
+        ("missing_rights", missing_rights::STORIES),
+        ("prepare", prepare::STORIES),
     ];
     let left_out = reason_to_leave_out();
     let stories = rooms
@@ -120,7 +130,7 @@ fn reason_to_leave_out() -> Option<String> {
     if !nix::unistd::geteuid().is_root() {
         return Some("it needs root: network namespaces and BPF programs".to_owned());
     }
-    let missing: Vec<&str> = TOOLS.into_iter().filter(|tool| !is_on_path(tool)).collect();
+    let missing: Vec<&str> = TOOLS.iter().copied().filter(|tool| !is_on_path(tool)).collect();
     if !missing.is_empty() {
         return Some(format!("it needs {}: run `cargo xtask test`", missing.join(", ")));
     }

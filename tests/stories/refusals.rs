@@ -9,6 +9,7 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 use portmeter_tests::agent::{self, Agent};
 use portmeter_tests::command;
+use portmeter_tests::metrics::METRICS_ADDRESS;
 use portmeter_tests::namespace::Namespace;
 use portmeter_tests::network::Pair;
 use portmeter_tests::snapshot::{self, Snapshot};
@@ -53,7 +54,7 @@ fn no_right_to_load_programs() -> Result<()> {
 
 fn a_port_is_taken() -> Result<()> {
     let host = Namespace::new("server")?;
-    for address in [agent::REST_ADDRESS, agent::GRPC_ADDRESS] {
+    for address in [agent::REST_ADDRESS, agent::GRPC_ADDRESS, METRICS_ADDRESS] {
         let _holder = host.enter(|| TcpListener::bind(address))?;
         let agent = Agent::new(&host)?;
         let sentence = refused(&agent, &mut agent.command())?;
@@ -118,6 +119,8 @@ fn elsewhere(agent: Agent<'_>) -> Agent<'_> {
         .argument("127.0.0.1:8001")
         .argument("--grpc")
         .argument("127.0.0.1:50052")
+        .argument("--metrics")
+        .argument("127.0.0.1:9437")
 }
 
 fn the_database_is_newer() -> Result<()> {
@@ -152,11 +155,12 @@ fn a_bad_configuration() -> Result<()> {
 }
 
 /// Environment variables with values that cannot be, and what the sentence must name.
-const VALUES: [(&str, &str, &str); 7] = [
+const VALUES: [(&str, &str, &str); 8] = [
     ("PORTMETER_CAPTURE__HOOK", "socket", "hook"),
     ("PORTMETER_CAPTURE__PORTS", "10001-", "ports"),
     ("PORTMETER_CAPTURE__PORTS", "10100-10001", "ports"),
     ("PORTMETER_HTTP__LISTEN", "everywhere", "listen"),
+    ("PORTMETER_METRICS__LISTEN", "0.0.0.0:9435", "allow_on_network"),
     ("PORTMETER_LEDGER__TIME_ZONE", "Atlantis/Capital", "time_zone"),
     ("PORTMETER_CAPTURE__COLOUR", "blue", "colour"),
     ("PORTMETER_API_KEY", "short", "at least 16"),
@@ -197,7 +201,7 @@ fn no_named_interface_exists() -> Result<()> {
 }
 
 /// Runs a start of `agent` that must fail; returns its sentence when nothing at all has changed.
-fn refused(agent: &Agent<'_>, command: &mut Command) -> Result<String> {
+pub(crate) fn refused(agent: &Agent<'_>, command: &mut Command) -> Result<String> {
     let before = World::of(agent)?;
     let sentence = agent.host().enter(|| run_to_refusal(command))?;
     let after = World::of(agent)?;
@@ -230,7 +234,7 @@ fn refused_beside(running: &Agent<'_>, host: &Namespace, command: &mut Command) 
     Ok(sentence)
 }
 
-fn run_to_refusal(command: &mut Command) -> Result<String> {
+pub(crate) fn run_to_refusal(command: &mut Command) -> Result<String> {
     let output = command::output_in_time(command)?;
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     ensure!(!output.status.success(), "{command:?} should have failed");

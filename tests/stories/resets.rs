@@ -3,11 +3,15 @@
 use std::net::SocketAddr;
 
 use anyhow::{Result, ensure};
+use portmeter_proto::v1::ConnectionSource;
 use portmeter_tests::agent::Agent;
 use portmeter_tests::capture::Capture;
 use portmeter_tests::count::{self, Count};
+use portmeter_tests::metrics::Scrape;
 use portmeter_tests::network::{Pair, SERVER_ADDRESSES, SERVER_V4};
+use portmeter_tests::rest::Key;
 use portmeter_tests::traffic::background::Background;
+use portmeter_tests::traffic::held::HeldConnections;
 use portmeter_tests::traffic::tcp::{self, Transfer};
 use portmeter_tests::{bpftool, exactness};
 
@@ -21,6 +25,10 @@ pub(crate) const STORIES: &[Story] = &[
     ("resets_under_traffic", resets_under_traffic),
     ("a_reused_port_starts_at_zero", a_reused_port_starts_at_zero),
     ("a_reused_port_under_traffic", a_reused_port_under_traffic),
+    (
+        "opened_connections_are_booked_like_bytes",
+        opened_connections_are_booked_like_bytes,
+    ),
 ];
 
 /// How often something is tried while packets arrive, so that they fall into every moment of it.
@@ -156,6 +164,53 @@ fn a_reused_port_under_traffic() -> Result<()> {
         "less is shown than passed: {shown:?}"
     );
     lies_between(&shown, &bounds, &end)
+}
+
+/// A reset, a kill, and a new key on the port: each connection is shown once and to one key, while the kernel's own
+/// count, which is what is scraped, rises.
+fn opened_connections_are_booked_like_bytes() -> Result<()> {
+    let pair = Pair::new()?;
+    let mut agent = Agent::started(&pair.server)?;
+    let first = agent.rest().create_key("first")?;
+    let open = |count| {
+        let address = SocketAddr::new(SERVER_V4.into(), first.port);
+        HeldConnections::open(&pair.server, &pair.client, address, count).map(drop)
+    };
+    open(20)?;
+    opened_is(&agent, &first, 20, 20)?;
+    agent.rest().reset(&first.id)?;
+    opened_is(&agent, &first, 0, 20)?;
+    open(3)?;
+    agent.kill()?;
+    open(4)?;
+    agent.start()?;
+    opened_is(&agent, &first, 7, 27)?;
+    agent.rest().delete_key(&first.id)?;
+    open(5)?;
+    let second = agent.rest().create_key("second")?;
+    ensure!(second.port == first.port, "the freed port is the lowest free one");
+    open(6)?;
+    opened_is(&agent, &second, 6, 38)
+}
+
+/// Whether REST and gRPC show `shown` opened connections for the key and a scrape shows `counted` for its port. Where
+/// the kernel cannot count connections there is no such figure, but there is still one and not several.
+fn opened_is(agent: &Agent<'_>, key: &Key, shown: u64, counted: u64) -> Result<()> {
+    let rest = agent.rest().connections_of(&key.id)?.opened;
+    let grpc = agent.grpc()?.connections_of(&key.id)?.opened;
+    let scraped = Scrape::of(agent.host(), "*/*")?.connections(key.port)?.opened;
+    if agent.grpc()?.state()?.connection_source() == ConnectionSource::Kernel {
+        let all = (rest, grpc, scraped);
+        ensure!(
+            all == (shown, shown, counted),
+            "{all:?} instead of {shown} and {counted}"
+        );
+    }
+    ensure!(
+        rest == grpc && rest <= scraped,
+        "REST {rest}, gRPC {grpc}, scraped {scraped}"
+    );
+    Ok(())
 }
 
 /// Whether a figure counts from somewhere between `bounds` and was read before the kernel stood at `now`.

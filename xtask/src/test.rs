@@ -13,16 +13,19 @@ use crate::parts::Parts;
 use crate::{command, tools};
 
 /// Programs that the tests call, and the Debian packages that have them.
-const TOOLS: [(&str, &str); 9] = [
+const TOOLS: &[(&str, &str)] = &[
     ("bpftool", "bpftool"),
     ("clang", "clang"),
     ("curl", "curl"),
     ("ethtool", "ethtool"),
     ("ip", "iproute2"),
+    ("jq", "jq"),
     ("nft", "nftables"),
+    ("setpriv", "util-linux"),
     ("ss", "iproute2"),
     ("tc", "iproute2"),
     ("tcpdump", "tcpdump"),
+    ("unshare", "util-linux"),
 ];
 
 /// Set when no test may be left out for want of root.
@@ -41,7 +44,7 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let filter = arguments.filter.as_deref();
     let mut parts = Parts::default();
-    parts.run("tools", || tools::install_missing(&TOOLS))?;
+    parts.run("tools", || tools::install_missing(TOOLS))?;
     if !arguments.stories {
         let all_but_stories = ["--workspace", "--exclude", "portmeter-tests", "--no-fail-fast"];
         parts.run("host tests", || command::run(tests(&all_but_stories)?.args(filter)))?;

@@ -1,35 +1,62 @@
-//! From a decision to the counters. The only place that writes a map.
+//! From a decision to the counters of packets.
 
-use aya_ebpf::bindings::{__sk_buff, TC_ACT_UNSPEC};
-use aya_ebpf::helpers::generated::bpf_get_smp_processor_id;
+use aya_ebpf::bindings::{TC_ACT_UNSPEC, xdp_action};
 use portmeter_ebpf::layout::UnattributedReason;
-use portmeter_ebpf::packet::{Direction, Link, Outcome, WireSize, classify, examine};
+use portmeter_ebpf::packet::{Direction, Link, Outcome, Packet, WireSize, classify, examine};
 
-use super::maps::{Maps, SLOT_CAPACITY, port_counters, unattributed};
-use super::skb::{DirectPacket, WholePacket};
+use super::log;
+use super::maps::{Maps, counters_of, unattributed};
 
 /// Where a program is attached.
 pub(super) trait Hook {
     const DIRECTION: Direction;
     const LINK: Link;
+    /// What the kernel hands to the program.
+    type Context: Context;
 }
 
-/// Counts a packet and hands it on: to the next program of a TCX chain, to the next filter of a clsact qdisc.
+/// A packet in the kernel, with two ways to read it.
+pub(super) trait Context: Copy {
+    /// Tells the kernel to go on as if the program were not there: with the next program of a TCX chain, the next
+    /// filter of a clsact qdisc, the network stack behind XDP.
+    const HAND_ON: i32;
+    type Direct: Packet;
+    type Whole: Packet;
+
+    /// The part that can be read directly.
+    fn direct(self) -> Self::Direct;
+
+    /// All of it, at a call for each read.
+    fn whole(self) -> Self::Whole;
+}
+
+/// The verdict of TC programs.
+pub(super) const TC_HAND_ON: i32 = TC_ACT_UNSPEC;
+/// The verdict of XDP programs.
+pub(super) const XDP_HAND_ON: i32 = xdp_action::XDP_PASS as i32;
+
+/// Counts a packet and hands it on.
 #[inline(always)]
-pub(super) fn count<H: Hook>(skb: *mut __sk_buff) -> i32 {
-    match examine(&DirectPacket::new(skb), &Maps, H::DIRECTION, H::LINK) {
+pub(super) fn count<H: Hook>(context: H::Context) -> i32 {
+    match examine(&context.direct(), &Maps, H::DIRECTION, H::LINK) {
         Ok(outcome) => book::<H>(outcome),
-        Err(_) => count_whole::<H>(skb),
+        Err(_) => count_whole::<H>(context),
     }
-    TC_ACT_UNSPEC
+    H::Context::HAND_ON
 }
 
-/// The headers lie beyond what can be read directly, or the packet ends before they do.
+/// A fragment, or headers beyond what can be read directly, or a packet that ends before its headers do.
 ///
 /// A function of its own, so that what is rarely needed takes no registers from what nearly always is.
 #[inline(never)]
-fn count_whole<H: Hook>(skb: *mut __sk_buff) {
-    book::<H>(classify(&WholePacket::new(skb), &Maps, H::DIRECTION, H::LINK));
+fn count_whole<H: Hook>(context: H::Context) {
+    let outcome = classify(&context.whole(), &Maps, H::DIRECTION, H::LINK);
+    if let Outcome::Unattributed { reason, size } = outcome
+        && matches!(reason, UnattributedReason::Malformed | UnattributedReason::HeaderChain)
+    {
+        log::unparseable(size);
+    }
+    book::<H>(outcome);
 }
 
 #[inline(always)]
@@ -41,19 +68,12 @@ fn book<H: Hook>(outcome: Outcome) {
     }
 }
 
-/// Plain additions: this line belongs to this CPU, and both hooks run with bottom halves disabled, so nothing
-/// comes between reading and writing it.
+/// Plain additions: this line belongs to this CPU, and every hook runs with bottom halves disabled, so nothing comes
+/// between reading and writing it.
 #[inline(always)]
 fn add_to_port<H: Hook>(slot: u32, port: u16, size: WireSize) {
-    let slot_capacity = SLOT_CAPACITY.load();
-    // A slot beyond this CPU's share would be another CPU's.
-    if slot >= slot_capacity {
-        return add_to_unattributed(UnattributedReason::SlotMissing, size);
-    }
-    // SAFETY: the helper takes nothing and cannot fail.
-    let cpu = unsafe { bpf_get_smp_processor_id() };
-    let Some(counters) = port_counters.get_ptr_mut(cpu * slot_capacity + slot) else {
-        return add_to_unattributed(UnattributedReason::SlotMissing, size);
+    let Some(counters) = counters_of(slot) else {
+        return add_without_slot(port, size);
     };
     // SAFETY: the map's elements live as long as the program, and only this CPU writes this one.
     unsafe {
@@ -69,6 +89,12 @@ fn add_to_port<H: Hook>(slot: u32, port: u16, size: WireSize) {
         }
         (*counters).port = u64::from(port);
     }
+}
+
+#[inline(always)]
+fn add_without_slot(port: u16, size: WireSize) {
+    log::slot_missing(port);
+    add_to_unattributed(UnattributedReason::SlotMissing, size);
 }
 
 #[inline(always)]

@@ -5,20 +5,27 @@
 )]
 
 use aya_ebpf::Global;
-use aya_ebpf::bindings::BPF_F_MMAPABLE;
-use aya_ebpf::btf_maps::{Array, HashMap, PerCpuArray};
+use aya_ebpf::bindings::{BPF_ANY, BPF_F_MMAPABLE, BPF_F_NO_PREALLOC};
+use aya_ebpf::btf_maps::{Array, HashMap, LruHashMap, PerCpuArray, SkStorage};
+use aya_ebpf::helpers::generated::{bpf_get_smp_processor_id, bpf_ktime_get_ns};
 use aya_ebpf::macros::btf_map;
 use portmeter_ebpf::layout::{
-    LOCAL_ADDRESSES_CAPACITY, MapLife, PORT_SLOTS_CAPACITY, PortCounters, UnattributedCounters, UnattributedReason,
+    Adoption, ConnectionMark, FRAGMENT_AGE_MAX_SECONDS_V4, FRAGMENT_AGE_MAX_SECONDS_V6, FRAGMENTS_CAPACITY,
+    FragmentKey, FragmentOwner, LOCAL_ADDRESSES_CAPACITY, MapLife, PORT_SLOTS_CAPACITY, PortCounters,
+    UnattributedCounters, UnattributedReason,
 };
-use portmeter_ebpf::packet::Lookups;
+use portmeter_ebpf::packet::{FragmentSource, Lookups};
+
+use super::log;
+
+const NANOS_PER_SECOND: u64 = 1_000_000_000;
 
 #[btf_map]
 static port_slots: Array<i32, { PORT_SLOTS_CAPACITY as usize }> = Array::new();
 
 /// The loader sets how many there are: possible CPUs × `SLOT_CAPACITY`.
 #[btf_map]
-pub(super) static port_counters: Array<PortCounters, 1, { BPF_F_MMAPABLE as usize }> = Array::new();
+static port_counters: Array<PortCounters, 1, { BPF_F_MMAPABLE as usize }> = Array::new();
 
 #[btf_map]
 static local_addresses_v4: HashMap<[u8; 4], u8, { LOCAL_ADDRESSES_CAPACITY as usize }> = HashMap::new();
@@ -30,13 +37,52 @@ static local_addresses_v6: HashMap<[u8; 16], u8, { LOCAL_ADDRESSES_CAPACITY as u
 pub(super) static unattributed: PerCpuArray<UnattributedCounters, { UnattributedReason::ALL.len() }> =
     PerCpuArray::new();
 
+#[btf_map]
+static fragments: LruHashMap<FragmentKey, FragmentOwner, { FRAGMENTS_CAPACITY as usize }> = LruHashMap::new();
+
+#[btf_map]
+pub(super) static connection_marks: SkStorage<ConnectionMark> = SkStorage::new();
+
+/// Ports with a listening socket, found by the iterator before the connections to them.
+#[btf_map]
+pub(super) static listening_ports: HashMap<u16, u8, { PORT_SLOTS_CAPACITY as usize }, { BPF_F_NO_PREALLOC as usize }> =
+    HashMap::new();
+
+#[btf_map]
+pub(super) static adoption: Array<Adoption, 1> = Array::new();
+
 /// Not used by the programs; it is here so that it is made, named and pinned like the others.
 #[btf_map]
 static map_life: Array<MapLife, 1> = Array::new();
 
+/// Not used by the programs either. The loader sets how many there are: `SLOT_CAPACITY`.
+#[btf_map]
+static connection_offsets: Array<i64, 1> = Array::new();
+
 /// How many slots `port_counters` has for each CPU; the loader sets it. 0 counts nothing and says so.
 #[unsafe(no_mangle)]
-pub(super) static SLOT_CAPACITY: Global<u32> = Global::new(0);
+static SLOT_CAPACITY: Global<u32> = Global::new(0);
+
+/// The network namespace whose connections are counted; the loader sets it.
+#[unsafe(no_mangle)]
+pub(super) static NETNS_COOKIE: Global<u64> = Global::new(0);
+
+/// The generation of marks that count; the loader sets it.
+#[unsafe(no_mangle)]
+pub(super) static CONNECTION_GENERATION: Global<u32> = Global::new(0);
+
+/// This CPU's line of a slot; `None` where the maps contradict each other.
+#[inline(always)]
+pub(super) fn counters_of(slot: u32) -> Option<*mut PortCounters> {
+    let slot_capacity = SLOT_CAPACITY.load();
+    // A slot beyond this CPU's share would be another CPU's.
+    if slot >= slot_capacity {
+        return None;
+    }
+    // SAFETY: the helper takes nothing and cannot fail.
+    let cpu = unsafe { bpf_get_smp_processor_id() };
+    port_counters.get_ptr_mut(cpu * slot_capacity + slot)
+}
 
 /// The parser's questions, answered by the maps.
 pub(super) struct Maps;
@@ -61,4 +107,44 @@ impl Lookups for Maps {
         let key = unsafe { &*(&raw const address).cast::<[u8; 16]>() };
         local_addresses_v6.get_ptr(key).is_some()
     }
+
+    #[inline(always)]
+    fn fragment_source(&self, key: &FragmentKey) -> FragmentSource {
+        let Some(owner) = fragments.get_ptr(key) else {
+            return FragmentSource::Unknown;
+        };
+        // SAFETY: an entry that another CPU replaces at this moment stays readable until this program ends. At worst
+        // the two halves are of two datagrams with one identification, which cannot be told apart anyway.
+        let owner = unsafe { *owner };
+        let age_max_seconds = match key.ip_version {
+            4 => FRAGMENT_AGE_MAX_SECONDS_V4,
+            _ => FRAGMENT_AGE_MAX_SECONDS_V6,
+        };
+        if now_nanos().saturating_sub(owner.seen_at_nanos) > age_max_seconds * NANOS_PER_SECOND {
+            return FragmentSource::Aged;
+        }
+        FragmentSource::Known {
+            entry: owner.entry,
+            port: owner.port,
+        }
+    }
+
+    #[inline(always)]
+    fn remember_fragment(&self, key: &FragmentKey, entry: u32, port: u16) {
+        let owner = FragmentOwner {
+            seen_at_nanos: now_nanos(),
+            entry,
+            port,
+            reserved: 0,
+        };
+        if fragments.insert(key, owner, BPF_ANY.into()).is_err() {
+            log::fragments_full(port);
+        }
+    }
+}
+
+#[inline(always)]
+fn now_nanos() -> u64 {
+    // SAFETY: the helper takes nothing and cannot fail.
+    unsafe { bpf_ktime_get_ns() }
 }

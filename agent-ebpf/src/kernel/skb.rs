@@ -10,6 +10,28 @@ use aya_ebpf::bindings::__sk_buff;
 use aya_ebpf::helpers::generated::bpf_skb_load_bytes;
 use portmeter_ebpf::packet::Packet;
 
+use super::count::{Context, TC_HAND_ON};
+
+/// A packet at TC.
+#[derive(Clone, Copy)]
+pub(super) struct Skb(pub(super) *mut __sk_buff);
+
+impl Context for Skb {
+    const HAND_ON: i32 = TC_HAND_ON;
+    type Direct = DirectPacket;
+    type Whole = WholePacket;
+
+    #[inline(always)]
+    fn direct(self) -> DirectPacket {
+        DirectPacket::new(self.0)
+    }
+
+    #[inline(always)]
+    fn whole(self) -> WholePacket {
+        WholePacket { skb: self.0 }
+    }
+}
+
 /// The part of a packet that can be read directly: nearly always all of its headers.
 pub(super) struct DirectPacket {
     skb: *mut __sk_buff,
@@ -19,7 +41,7 @@ pub(super) struct DirectPacket {
 
 impl DirectPacket {
     #[inline(always)]
-    pub(super) fn new(skb: *mut __sk_buff) -> Self {
+    fn new(skb: *mut __sk_buff) -> Self {
         // SAFETY: the kernel hands a valid context to every program.
         let (data, data_end) = unsafe {
             (
@@ -36,6 +58,11 @@ impl DirectPacket {
 }
 
 impl Packet for DirectPacket {
+    #[inline(always)]
+    fn reaches_everything(&self) -> bool {
+        false
+    }
+
     #[inline(always)]
     fn read<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
         let start = self.data + offset;
@@ -62,14 +89,12 @@ pub(super) struct WholePacket {
     skb: *mut __sk_buff,
 }
 
-impl WholePacket {
-    #[inline(always)]
-    pub(super) fn new(skb: *mut __sk_buff) -> Self {
-        Self { skb }
-    }
-}
-
 impl Packet for WholePacket {
+    #[inline(always)]
+    fn reaches_everything(&self) -> bool {
+        true
+    }
+
     #[inline(always)]
     fn read<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
         let mut bytes = MaybeUninit::<[u8; N]>::uninit();

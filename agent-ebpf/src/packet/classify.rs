@@ -1,5 +1,6 @@
 //! The decision: which port a packet counts for, if any, and how much.
 
+use super::fragment;
 use super::ip::{Found, Ip, bytes_behind};
 use super::ipv4::Ipv4;
 use super::ipv6::Ipv6;
@@ -7,9 +8,6 @@ use super::link::{Network, find_network};
 use super::transport::Transport;
 use super::{Direction, Link, Lookups, Outcome, Packet, Truncated, WireSize};
 use crate::layout::UnattributedReason;
-
-/// Source and destination port: all that a first fragment must hold of a transport header.
-const PORTS_BYTES: u32 = 4;
 
 /// Decides over a packet of which `packet` can read everything there is: ending too early means malformed.
 #[inline(always)]
@@ -45,6 +43,10 @@ fn examine_ip<I: Ip>(
 ) -> Result<Outcome, Truncated> {
     let transport = match ip.find_transport(packet)? {
         Found::Transport(transport) => transport,
+        Found::FirstFragment(transport, datagram) => {
+            return fragment::first(packet, lookups, direction, ip, transport, datagram);
+        }
+        Found::LaterFragment(datagram) => return fragment::later(packet, lookups, direction, ip, datagram),
         Found::NotCounted => return Ok(Outcome::Ignored),
         Found::Unattributable(reason) => return unattributed_if_local(reason, packet, lookups, direction, ip),
     };
@@ -75,14 +77,7 @@ fn examine_ip<I: Ip>(
 #[inline(always)]
 fn wire_size(packet: &impl Packet, ip: impl Ip, transport: Transport) -> Result<Option<WireSize>, Truncated> {
     let gso_size_bytes = packet.gso_size_bytes();
-    let Some(lengths) = ip.lengths(packet, (transport.offset - ip.offset()) as u32, gso_size_bytes)? else {
-        return Ok(None);
-    };
-    if transport.is_fragment {
-        // The rest of the transport header may be in the next fragment, and fragments are never aggregated.
-        let holds_ports = lengths.ip_bytes >= lengths.header_bytes + PORTS_BYTES;
-        return Ok(holds_ports.then_some(WireSize::single(lengths.ip_bytes)));
-    }
+    let lengths = ip.lengths(packet, (transport.offset - ip.offset()) as u32, gso_size_bytes)?;
     let Some(transport_bytes) = transport.header_bytes(packet)? else {
         return Ok(None);
     };
@@ -121,15 +116,15 @@ fn unattributed_if_local(
     if !ip.is_local(packet, lookups, direction)? {
         return Ok(Outcome::Ignored);
     }
-    let size = match ip.lengths(packet, 0, 0)? {
-        Some(lengths) => WireSize::single(lengths.ip_bytes),
-        None => frame_size(packet, ip.offset()),
+    let size = match ip.lengths(packet, 0, 0)?.ip_bytes {
+        0 => frame_size(packet, ip.offset()),
+        ip_bytes => WireSize::single(ip_bytes),
     };
     Ok(Outcome::Unattributed { reason, size })
 }
 
 #[inline(always)]
-fn unattributed(reason: UnattributedReason, packet: &impl Packet, ip_offset: usize) -> Outcome {
+pub(super) fn unattributed(reason: UnattributedReason, packet: &impl Packet, ip_offset: usize) -> Outcome {
     Outcome::Unattributed {
         reason,
         size: frame_size(packet, ip_offset),

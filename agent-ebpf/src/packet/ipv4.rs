@@ -1,5 +1,6 @@
 //! IPv4 (RFC 791): header with options, fragments, lengths.
 
+use super::fragment::Fragment;
 use super::ip::{Found, Ip, Lengths, bytes_behind};
 use super::transport::{Transport, is_counted};
 use super::{Direction, Lookups, Packet, Truncated};
@@ -7,6 +8,7 @@ use crate::layout::UnattributedReason;
 
 const HEADER_BYTES_MIN: usize = 20;
 const TOTAL_LENGTH_OFFSET: usize = 2;
+const IDENTIFICATION_OFFSET: usize = 4;
 const FRAGMENT_FIELD_OFFSET: usize = 6;
 const PROTOCOL_OFFSET: usize = 9;
 const SOURCE_OFFSET: usize = 12;
@@ -25,6 +27,8 @@ pub(super) struct Ipv4 {
 }
 
 impl Ip for Ipv4 {
+    const VERSION: u8 = 4;
+
     #[inline(always)]
     fn offset(&self) -> usize {
         self.offset
@@ -42,15 +46,34 @@ impl Ip for Ipv4 {
             return Ok(Found::NotCounted);
         }
         let fragment = u16::from_be_bytes([header[FRAGMENT_FIELD_OFFSET], header[FRAGMENT_FIELD_OFFSET + 1]]);
-        if fragment & FRAGMENT_OFFSET != 0 {
-            return Ok(Found::Unattributable(UnattributedReason::Fragment));
-        }
-        let is_fragment = fragment & MORE_FRAGMENTS != 0;
-        Ok(Found::Transport(Transport {
+        let transport = Transport {
             protocol,
             offset: self.offset + header_bytes,
-            is_fragment,
-        }))
+        };
+        if fragment & (FRAGMENT_OFFSET | MORE_FRAGMENTS) == 0 {
+            return Ok(Found::Transport(transport));
+        }
+        if !packet.reaches_everything() {
+            return Err(Truncated);
+        }
+        let identification = [header[IDENTIFICATION_OFFSET], header[IDENTIFICATION_OFFSET + 1]];
+        let datagram = Fragment {
+            identification: u16::from_be_bytes(identification).into(),
+            protocol: protocol.into(),
+        };
+        Ok(match fragment & FRAGMENT_OFFSET {
+            0 => Found::FirstFragment(transport, datagram),
+            _ => Found::LaterFragment(datagram),
+        })
+    }
+
+    #[inline(always)]
+    fn addresses(&self, packet: &impl Packet) -> Result<([u64; 2], [u64; 2]), Truncated> {
+        let address = |offset: usize| -> Result<[u64; 2], Truncated> {
+            let [a, b, c, d] = packet.read(self.offset + offset).ok_or(Truncated)?;
+            Ok([u64::from_ne_bytes([a, b, c, d, 0, 0, 0, 0]), 0])
+        };
+        Ok((address(SOURCE_OFFSET)?, address(DESTINATION_OFFSET)?))
     }
 
     #[inline(always)]
@@ -64,12 +87,7 @@ impl Ip for Ipv4 {
     }
 
     #[inline(always)]
-    fn lengths(
-        &self,
-        packet: &impl Packet,
-        header_bytes: u32,
-        gso_size_bytes: u32,
-    ) -> Result<Option<Lengths>, Truncated> {
+    fn lengths(&self, packet: &impl Packet, header_bytes: u32, gso_size_bytes: u32) -> Result<Lengths, Truncated> {
         let available_bytes = bytes_behind(packet, self.offset);
         let total_length = packet.read(self.offset + TOTAL_LENGTH_OFFSET).ok_or(Truncated)?;
         let ip_bytes = match u32::from(u16::from_be_bytes(total_length)) {
@@ -77,6 +95,6 @@ impl Ip for Ipv4 {
             0 if gso_size_bytes != 0 => available_bytes,
             ip_bytes => ip_bytes,
         };
-        Ok((ip_bytes <= available_bytes).then_some(Lengths { ip_bytes, header_bytes }))
+        Ok(Lengths::within(available_bytes, ip_bytes, header_bytes))
     }
 }

@@ -1,5 +1,6 @@
 //! IPv6 (RFC 8200): the chain of extension headers, fragments, lengths, jumbograms.
 
+use super::fragment::Fragment;
 use super::ip::{Found, Ip, Lengths, bytes_behind};
 use super::transport::{Transport, is_counted};
 use super::{Direction, Lookups, Packet, Truncated};
@@ -22,6 +23,7 @@ const AUTHENTICATION: u8 = 51;
 const DESTINATION_OPTIONS: u8 = 60;
 
 const FRAGMENT_HEADER_BYTES: usize = 8;
+const IDENTIFICATION_OFFSET: usize = 4;
 const FRAGMENT_OFFSET: u16 = 0xfff8;
 const MORE_FRAGMENTS: u16 = 0x0001;
 
@@ -36,6 +38,8 @@ pub(super) struct Ipv6 {
 }
 
 impl Ip for Ipv6 {
+    const VERSION: u8 = 6;
+
     #[inline(always)]
     fn offset(&self) -> usize {
         self.offset
@@ -49,26 +53,35 @@ impl Ip for Ipv6 {
         }
         let mut protocol = header[NEXT_HEADER_OFFSET];
         let mut offset = self.offset + HEADER_BYTES;
-        let mut is_fragment = false;
+        let mut datagram = None;
         for _ in 0..EXTENSION_HEADERS_MAX + 1 {
             if is_counted(protocol) {
-                return Ok(Found::Transport(Transport {
-                    protocol,
-                    offset,
-                    is_fragment,
-                }));
+                let transport = Transport { protocol, offset };
+                return Ok(match datagram {
+                    None => Found::Transport(transport),
+                    Some(datagram) => Found::FirstFragment(transport, datagram),
+                });
             }
             if !is_extension(protocol) {
                 return Ok(Found::NotCounted);
             }
             // Every kind starts with the next header's number and, but for fragments, its own length.
             let [next_header, length, fragment_high, fragment_low] = packet.read(offset).ok_or(Truncated)?;
-            if protocol == FRAGMENT {
-                let fragment = u16::from_be_bytes([fragment_high, fragment_low]);
-                if fragment & FRAGMENT_OFFSET != 0 {
-                    return Ok(later_fragment(next_header));
+            let fragment = u16::from_be_bytes([fragment_high, fragment_low]);
+            // One that is the first and the last is a packet like any other (RFC 6946).
+            if protocol == FRAGMENT && fragment & (FRAGMENT_OFFSET | MORE_FRAGMENTS) != 0 {
+                if !packet.reaches_everything() {
+                    return Err(Truncated);
                 }
-                is_fragment |= fragment & MORE_FRAGMENTS != 0;
+                let identification = packet.read(offset + IDENTIFICATION_OFFSET).ok_or(Truncated)?;
+                let found = Fragment {
+                    identification: u32::from_be_bytes(identification),
+                    protocol: 0,
+                };
+                if fragment & FRAGMENT_OFFSET != 0 {
+                    return Ok(later_fragment(next_header, found));
+                }
+                datagram = Some(found);
             }
             offset += extension_bytes(protocol, length);
             protocol = next_header;
@@ -77,24 +90,24 @@ impl Ip for Ipv6 {
     }
 
     #[inline(always)]
+    fn addresses(&self, packet: &impl Packet) -> Result<([u64; 2], [u64; 2]), Truncated> {
+        Ok((
+            self.address(packet, SOURCE_OFFSET)?,
+            self.address(packet, DESTINATION_OFFSET)?,
+        ))
+    }
+
+    #[inline(always)]
     fn is_local(&self, packet: &impl Packet, lookups: &impl Lookups, direction: Direction) -> Result<bool, Truncated> {
         let address_offset = match direction {
             Direction::Receive => DESTINATION_OFFSET,
             Direction::Transmit => SOURCE_OFFSET,
         };
-        // In two halves: a compiler for BPF copies sixteen bytes one by one.
-        let first = packet.read(self.offset + address_offset).ok_or(Truncated)?;
-        let second = packet.read(self.offset + address_offset + 8).ok_or(Truncated)?;
-        Ok(lookups.is_local_ipv6([u64::from_ne_bytes(first), u64::from_ne_bytes(second)]))
+        Ok(lookups.is_local_ipv6(self.address(packet, address_offset)?))
     }
 
     #[inline(always)]
-    fn lengths(
-        &self,
-        packet: &impl Packet,
-        header_bytes: u32,
-        gso_size_bytes: u32,
-    ) -> Result<Option<Lengths>, Truncated> {
+    fn lengths(&self, packet: &impl Packet, header_bytes: u32, gso_size_bytes: u32) -> Result<Lengths, Truncated> {
         let available_bytes = bytes_behind(packet, self.offset);
         let payload_length = packet.read(self.offset + PAYLOAD_LENGTH_OFFSET).ok_or(Truncated)?;
         let payload_bytes = u32::from(u16::from_be_bytes(payload_length));
@@ -102,11 +115,19 @@ impl Ip for Ipv6 {
             return self.lengths_of_jumbo(packet, available_bytes, header_bytes, gso_size_bytes);
         }
         let ip_bytes = HEADER_BYTES as u32 + payload_bytes;
-        Ok((ip_bytes <= available_bytes).then_some(Lengths { ip_bytes, header_bytes }))
+        Ok(Lengths::within(available_bytes, ip_bytes, header_bytes))
     }
 }
 
 impl Ipv6 {
+    /// In two halves: a compiler for BPF copies sixteen bytes one by one.
+    #[inline(always)]
+    fn address(&self, packet: &impl Packet, offset: usize) -> Result<[u64; 2], Truncated> {
+        let first = packet.read(self.offset + offset).ok_or(Truncated)?;
+        let second = packet.read(self.offset + offset + 8).ok_or(Truncated)?;
+        Ok([u64::from_ne_bytes(first), u64::from_ne_bytes(second)])
+    }
+
     /// Payload length 0: a packet too long for the field. Kernels aggregate (BIG TCP) with a jumbo header that is
     /// never on the wire, newer ones without any; a jumbogram that is not aggregated is on the wire as it is.
     #[inline(always)]
@@ -116,18 +137,21 @@ impl Ipv6 {
         available_bytes: u32,
         header_bytes: u32,
         gso_size_bytes: u32,
-    ) -> Result<Option<Lengths>, Truncated> {
+    ) -> Result<Lengths, Truncated> {
         let has_jumbo_header = self.has_jumbo_header(packet)?;
         Ok(match (gso_size_bytes != 0, has_jumbo_header) {
-            (true, true) => Some(Lengths {
+            (true, true) => Lengths {
                 ip_bytes: available_bytes - JUMBO_HEADER_BYTES,
                 header_bytes: header_bytes - JUMBO_HEADER_BYTES,
-            }),
-            (true, false) | (false, true) => Some(Lengths {
+            },
+            (true, false) | (false, true) => Lengths {
                 ip_bytes: available_bytes,
                 header_bytes,
-            }),
-            (false, false) => None,
+            },
+            (false, false) => Lengths {
+                ip_bytes: 0,
+                header_bytes,
+            },
         })
     }
 
@@ -163,9 +187,9 @@ fn extension_bytes(protocol: u8, length: u8) -> usize {
 
 /// A later fragment carries no ports; what it names next says at least whether there were any.
 #[inline(always)]
-fn later_fragment(next_header: u8) -> Found {
+fn later_fragment(next_header: u8, fragment: Fragment) -> Found {
     if is_counted(next_header) || is_extension(next_header) {
-        Found::Unattributable(UnattributedReason::Fragment)
+        Found::LaterFragment(fragment)
     } else {
         Found::NotCounted
     }

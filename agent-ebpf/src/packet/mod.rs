@@ -2,12 +2,15 @@
 //!
 //! It runs in three places over the same code, told apart only by how bytes are read ([`Packet`]): in the kernel over
 //! the directly accessible part of a packet, in the kernel over packets whose headers lie elsewhere, and on the host
-//! in tests and fuzzing. Maps are behind [`Lookups`] for the same reason. Nothing here writes anything.
+//! in tests and fuzzing. Maps are behind [`Lookups`] for the same reason. Nothing is counted here, and the only thing
+//! that is kept is whose the fragments of a datagram are.
 //!
 //! Two stages, because nearly every packet of a busy host belongs to no tracked port: the local port is found and
-//! looked up first, and only then are the local address checked and lengths worked out.
+//! looked up first, and only then are the local address checked and lengths worked out. And two readers: what is rare
+//! (fragments, headers beyond the directly accessible part) is left to the one that reaches everything.
 
 mod classify;
+mod fragment;
 mod ip;
 mod ipv4;
 mod ipv6;
@@ -22,7 +25,7 @@ pub use link::{ETHERNET_HEADER_BYTES, VLAN_TAGS_MAX};
 pub use slice::SlicePacket;
 pub use wire_size::WireSize;
 
-use crate::layout::UnattributedReason;
+use crate::layout::{FragmentKey, UnattributedReason};
 
 /// Which way a packet goes, and so which of its ends is the local one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,6 +47,9 @@ pub enum Link {
 
 /// One packet, read by offset from its first byte.
 pub trait Packet {
+    /// Whether every byte of the packet can be read. A reader that reaches less leaves fragments to one that does.
+    fn reaches_everything(&self) -> bool;
+
     /// The `N` bytes at `offset`; `None` when this reader does not reach that far.
     fn read<const N: usize>(&self, offset: usize) -> Option<[u8; N]>;
 
@@ -64,6 +70,28 @@ pub trait Lookups {
 
     /// Whether an address is one of this host's: its first and second eight bytes as they lie in memory.
     fn is_local_ipv6(&self, address: [u64; 2]) -> bool;
+
+    /// Whose datagram a later fragment is part of.
+    fn fragment_source(&self, key: &FragmentKey) -> FragmentSource;
+
+    /// Notes whose datagram a first fragment begins: `entry` as [`Self::port_slot`] gave it for `port`.
+    fn remember_fragment(&self, key: &FragmentKey, entry: u32, port: u16);
+}
+
+/// What is known of the datagram that a later fragment is part of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FragmentSource {
+    /// Its first fragment was seen.
+    Known {
+        /// The port's slot plus one; 0 for a port that is not tracked.
+        entry: u32,
+        /// The local port.
+        port: u16,
+    },
+    /// A first fragment was seen, but so long ago that this may be another datagram.
+    Aged,
+    /// No first fragment was seen yet.
+    Unknown,
 }
 
 /// What one packet counts as.
@@ -89,6 +117,6 @@ pub enum Outcome {
     },
 }
 
-/// The reader ended before the headers did: ask again with one that reaches further.
+/// The reader does not reach what has to be read: ask one that does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Truncated;

@@ -30,6 +30,10 @@ impl<'bytes> SlicePacket<'bytes> {
 }
 
 impl Packet for SlicePacket<'_> {
+    fn reaches_everything(&self) -> bool {
+        self.bytes.len() == self.length_bytes as usize
+    }
+
     fn read<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
         self.bytes.get(offset..)?.first_chunk().copied()
     }

@@ -17,8 +17,6 @@ pub(super) struct Transport {
     pub(super) protocol: u8,
     /// Offset of its first byte.
     pub(super) offset: usize,
-    /// Whether the packet is the first fragment of a longer one.
-    pub(super) is_fragment: bool,
 }
 
 /// Whether a protocol is one that is counted.

@@ -9,9 +9,9 @@ use aya::programs::tc::{TcAttachOptions, qdisc_add_clsact};
 use aya::programs::{LinkOrder, SchedClassifier, TcAttachType, TestRun, TestRunOptions};
 use aya::{Ebpf, EbpfLoader};
 use portmeter_ebpf::layout::{
-    ADDRESS_PRESENT, LOCAL_ADDRESSES_V4, LOCAL_ADDRESSES_V6, PORT_COUNTERS, PORT_SLOTS, PROGRAM_RX_ETHERNET,
-    PROGRAM_RX_IP, PROGRAM_TX_ETHERNET, PROGRAM_TX_IP, PortCounters, SLOT_CAPACITY, UNATTRIBUTED, UnattributedCounters,
-    UnattributedReason,
+    ADDRESS_PRESENT, FRAGMENTS, FragmentKey, FragmentOwner, LOCAL_ADDRESSES_V4, LOCAL_ADDRESSES_V6, LOG_LEVEL,
+    PORT_COUNTERS, PORT_SLOTS, PROGRAM_RX_ETHERNET, PROGRAM_RX_IP, PROGRAM_TX_ETHERNET, PROGRAM_TX_IP, PortCounters,
+    SLOT_CAPACITY, UNATTRIBUTED, UnattributedCounters, UnattributedReason,
 };
 use portmeter_ebpf::packet::{Direction, Link};
 
@@ -61,6 +61,7 @@ impl Programs {
         )?;
         let mut ebpf = EbpfLoader::new()
             .override_global(SLOT_CAPACITY, &SLOT_CAPACITY_UNDER_TEST, true)
+            .override_global(LOG_LEVEL, &0_u8, true)
             .map_max_entries(PORT_COUNTERS, cpu_count * SLOT_CAPACITY_UNDER_TEST)
             .load(object)
             .context("loading the object into the kernel")?;
@@ -102,6 +103,14 @@ impl Programs {
     pub fn add_local_ipv6(&mut self, address: [u8; 16]) -> Result<()> {
         let mut addresses: HashMap<_, [u8; 16], u8> = HashMap::try_from(self.map_mut(LOCAL_ADDRESSES_V6)?)?;
         Ok(addresses.insert(address, ADDRESS_PRESENT, 0)?)
+    }
+
+    /// Empties the table of fragments.
+    pub fn forget_fragments(&mut self) -> Result<()> {
+        let mut fragments: HashMap<_, [u8; size_of::<FragmentKey>()], [u8; size_of::<FragmentOwner>()]> =
+            HashMap::try_from(self.map_mut(FRAGMENTS)?)?;
+        let keys = fragments.keys().collect::<Result<Vec<_>, _>>()?;
+        keys.iter().try_for_each(|key| Ok(fragments.remove(key)?))
     }
 
     /// Runs a program over a packet `repeat` times: what it returned, and how long one run took on average.

@@ -1,6 +1,10 @@
 //! The host that the tests take place on: its addresses and its tracked ports.
 
-use portmeter_ebpf::packet::Lookups;
+use std::cell::RefCell;
+use std::collections::HashMap;
+
+use portmeter_ebpf::layout::FragmentKey;
+use portmeter_ebpf::packet::{FragmentSource, Lookups};
 
 /// This host.
 pub const LOCAL_IPV4: [u8; 4] = [192, 0, 2, 1];
@@ -30,8 +34,11 @@ pub fn slot(port: u16) -> Option<u32> {
         .map(|(_, slot)| slot)
 }
 
-/// The maps of this host.
-pub struct World;
+/// The maps of this host. Its clock stands still, so no fragment ages.
+#[derive(Default)]
+pub struct World {
+    fragments: RefCell<HashMap<FragmentKey, (u32, u16)>>,
+}
 
 impl Lookups for World {
     fn port_slot(&self, port: u16) -> u32 {
@@ -44,5 +51,16 @@ impl Lookups for World {
 
     fn is_local_ipv6(&self, address: [u64; 2]) -> bool {
         address.map(u64::to_ne_bytes).concat() == LOCAL_IPV6
+    }
+
+    fn fragment_source(&self, key: &FragmentKey) -> FragmentSource {
+        match self.fragments.borrow().get(key) {
+            Some(&(entry, port)) => FragmentSource::Known { entry, port },
+            None => FragmentSource::Unknown,
+        }
+    }
+
+    fn remember_fragment(&self, key: &FragmentKey, entry: u32, port: u16) {
+        self.fragments.borrow_mut().insert(*key, (entry, port));
     }
 }

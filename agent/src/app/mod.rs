@@ -21,15 +21,18 @@ use tonic_health::pb::health_server::{Health, HealthServer};
 use tonic_health::server::HealthReporter;
 
 use crate::api_key::Origin;
-use crate::config::{Config, PanelAuth};
-use crate::counters::CounterReader;
+use crate::config::{Config, HookChoice, PanelAuth};
+use crate::connections;
+use crate::counters::{ConnectionCounter, CounterReader};
 use crate::first_session::{self, Facts};
 use crate::follow::Follower;
 use crate::grpc::{self, Services, SystemSource};
-use crate::instance::{Locks, socket_path};
-use crate::kernel::{Hook, Kernel};
+use crate::instance::{Locks, Undo, socket_path};
+use crate::kernel::{Hook, Kernel, KernelLog};
+use crate::metrics::{self, MetricsSource};
 use crate::network::rtnetlink::{NetworkReader, NetworkWatcher};
 use crate::network::sockets::SocketProbe;
+use crate::rights::GivenKey;
 use crate::sampler;
 use crate::services::{KeyService, PortService, Rates, TrafficService};
 use crate::state::AgentState;
@@ -46,13 +49,19 @@ pub struct Options {
     pub with_gateway: bool,
     /// Whether programs and pins are removed when the agent stops.
     pub detach_on_exit: bool,
-    /// The API key from the environment.
-    pub api_key: Option<String>,
+    /// The API key that the operator gives.
+    pub given_key: GivenKey,
 }
 
-/// Runs the agent until `shutdown`. `announce` is given the text for the user once everything is up.
-pub async fn run(options: Options, shutdown: CancellationToken, announce: impl FnOnce(&str)) -> Result<()> {
-    let (agent, undo) = start::start(options).await?;
+/// Runs the agent until `shutdown`, with the rights that [`crate::rights::settle`] has left; `undo` is what that has
+/// made. `announce` is given the text for the user once everything is up.
+pub async fn run(
+    options: Options,
+    mut undo: Undo,
+    shutdown: CancellationToken,
+    announce: impl FnOnce(&str),
+) -> Result<()> {
+    let agent = start::start(options, &mut undo).await?;
     undo.keep();
     announce(&agent.greeting());
     agent.run_until(shutdown).await
@@ -67,13 +76,17 @@ struct Agent {
     http: Option<TcpListener>,
     /// Taken when they are served.
     grpc: Option<grpc::Listeners>,
+    /// Taken when it is served.
+    metrics: Option<TcpListener>,
     http_address: Option<SocketAddr>,
     grpc_address: SocketAddr,
+    metrics_address: SocketAddr,
     api_key: ApiKey,
     api_key_origin: Origin,
     store: Arc<Store>,
     kernel: Arc<Mutex<Kernel>>,
     reader: Arc<dyn CounterReader>,
+    connections: Arc<dyn ConnectionCounter>,
     rates: Arc<Rates>,
     state: Arc<AgentState>,
     network: NetworkReader,
@@ -95,6 +108,7 @@ impl Agent {
         let attached = self.state.attached();
         let hook = match attached.first().map(|one| one.hook) {
             Some(Hook::Clsact) => "clsact",
+            _ if self.config.capture.hook == HookChoice::Xdp => "XDP and TCX",
             _ => "TCX",
         };
         first_session::text(&Facts {
@@ -103,6 +117,7 @@ impl Agent {
             ports: self.config.capture.ports.to_string(),
             http: self.http_address,
             grpc: self.grpc_address,
+            metrics: self.metrics_address,
             socket: &socket_path(&self.config.agent.instance),
             api_key: &self.api_key_origin,
             next_port: self.next_port(),
@@ -143,6 +158,14 @@ impl Agent {
         )
     }
 
+    fn metrics_source(&self) -> MetricsSource {
+        MetricsSource {
+            reader: Arc::clone(&self.reader),
+            kernel: Arc::clone(&self.kernel),
+            state: Arc::clone(&self.state),
+        }
+    }
+
     /// Runs every part until `shutdown`, or until one of them ends by itself, which none should.
     async fn run_until(mut self, shutdown: CancellationToken) -> Result<()> {
         let (reporter, health) = tonic_health::server::health_reporter();
@@ -175,6 +198,14 @@ impl Agent {
         let commit_interval = Duration::from_secs(self.config.ledger.commit_interval_seconds);
         let (store, state) = (Arc::clone(&self.store), Arc::clone(&self.state));
         tasks.spawn(done(sampler::book(store, state, commit_interval, shutdown.clone())));
+        if let Some(log) = self.kernel_log() {
+            tasks.spawn(done(log.run(shutdown.clone())));
+        }
+        let (counter, state) = (Arc::clone(&self.connections), Arc::clone(&self.state));
+        tasks.spawn(done(connections::reconcile(counter, state, shutdown.clone())));
+        if let Some(listener) = self.metrics.take() {
+            tasks.spawn(done(metrics::serve(listener, self.metrics_source(), shutdown.clone())));
+        }
         let follower = self.follower();
         if let Some(watcher) = self.watcher.take() {
             tasks.spawn(done(follower.run(watcher, shutdown.clone())));
@@ -190,6 +221,17 @@ impl Agent {
             });
         }
         tasks
+    }
+
+    /// What the kernel programs tell, where that is wanted.
+    fn kernel_log(&self) -> Option<KernelLog> {
+        if !self.config.capture.kernel_log {
+            return None;
+        }
+        let taken = self.lock_kernel().take_log();
+        taken
+            .inspect_err(|error| tracing::warn!(%error, "the kernel programs' log cannot be read"))
+            .ok()
     }
 
     /// REST over the services of this process.

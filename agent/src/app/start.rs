@@ -4,13 +4,13 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use anyhow::{Context, Result, bail};
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::{TcpListener, TcpSocket, UnixListener};
 
 use super::{Agent, Options};
-use crate::config::{Config, Interfaces};
-use crate::counters::CounterReader;
+use crate::config::{Config, HookChoice, Interfaces};
+use crate::counters::{ConnectionCounter, CounterReader};
 use crate::instance::{Locks, Undo, socket_path};
-use crate::kernel::{Kernel, KernelOptions};
+use crate::kernel::{ConnectionWatch, Kernel, KernelOptions, Predecessor};
 use crate::network::plan;
 use crate::network::rtnetlink::NetworkWatcher;
 use crate::network::sockets::SocketProbe;
@@ -19,25 +19,25 @@ use crate::state::AgentState;
 use crate::store::{OpenStore, Store};
 use crate::{api_key, grpc, rights};
 
-/// Builds the agent and attaches it. What was made on the way is taken back when the [`Undo`] is dropped.
-pub(super) async fn start(options: Options) -> Result<(Agent, Undo)> {
+/// Connections that may wait to be accepted.
+const LISTEN_BACKLOG: u32 = 1024;
+
+/// Builds the agent and attaches it. What was made on the way is taken back when `undo` is dropped.
+pub(super) async fn start(options: Options, undo: &mut Undo) -> Result<Agent> {
     let Options {
         config,
         with_gateway,
         detach_on_exit,
-        api_key,
+        given_key,
     } = options;
-    let given_key = api_key::given(api_key.as_deref(), config.http.api_key_file.as_deref())?;
-    rights::check()?;
     let watcher = NetworkWatcher::open().context("rtnetlink cannot be opened")?;
     check_interfaces(&watcher, &config).await?;
 
-    let mut undo = Undo::default();
-    let locks = Locks::take(&config.agent.data_dir, &config.agent.instance, &mut undo)?;
-    let (http, grpc) = bind(&config, with_gateway, &mut undo).await?;
+    let locks = Locks::take(&config.agent.data_dir, &config.agent.instance, undo)?;
+    let (http, grpc, metrics) = bind(&config, with_gateway, undo)?;
     let (api_key, api_key_origin) = match given_key {
         Some(given) => given,
-        None => api_key::kept_or_made(&config.agent.data_dir, &mut undo)?,
+        None => api_key::kept_or_made(&config.agent.data_dir, undo)?,
     };
     for suffix in ["", "-wal", "-shm"] {
         undo.watch_file(config.agent.data_dir.join(format!("ledger.db{suffix}")));
@@ -50,7 +50,9 @@ pub(super) async fn start(options: Options) -> Result<(Agent, Undo)> {
         hook: config.capture.hook,
         ports: &ports,
         ledger_id: open_store.ledger_id(),
+        log: config.capture.kernel_log,
     })?;
+    let connections: Arc<dyn ConnectionCounter> = kernel.counters();
     let reader: Arc<dyn CounterReader> = kernel.counters();
     let store = match take_up(open_store, &mut kernel, &config) {
         Ok(store) => store,
@@ -67,13 +69,16 @@ pub(super) async fn start(options: Options) -> Result<(Agent, Undo)> {
         _locks: locks,
         http_address: http.as_ref().and_then(|listener| listener.local_addr().ok()),
         grpc_address: grpc.tcp.local_addr().context("the gRPC listener has no address")?,
+        metrics_address: metrics.local_addr().context("the metrics listener has no address")?,
         http,
         grpc: Some(grpc),
+        metrics: Some(metrics),
         api_key,
         api_key_origin,
         store: Arc::new(store),
         kernel: Arc::new(Mutex::new(kernel)),
         reader,
+        connections,
         rates: Arc::new(Rates::default()),
         state,
         network: watcher.reader(),
@@ -81,7 +86,8 @@ pub(super) async fn start(options: Options) -> Result<(Agent, Undo)> {
         config,
     };
     attach(&agent).await?;
-    Ok((agent, undo))
+    leave_predecessor(&agent).await?;
+    Ok(agent)
 }
 
 /// Puts the ledger to work on the kernel's counters.
@@ -89,7 +95,7 @@ fn take_up(open_store: OpenStore, kernel: &mut Kernel, config: &Config) -> Resul
     let ledger_id = open_store.ledger_id();
     let ports = config.capture.ports.iter().collect();
     let store = open_store
-        .start(kernel.counters(), kernel.origin(), ports, Box::new(SocketProbe))
+        .start(kernel.counters(), &kernel.origin(), ports, Box::new(SocketProbe))
         .context("the ledger cannot take up the kernel's counters")?;
     kernel.adopt(ledger_id)?;
     Ok(store)
@@ -124,32 +130,53 @@ async fn check_interfaces(watcher: &NetworkWatcher, config: &Config) -> Result<(
     }
 }
 
-async fn bind(config: &Config, with_gateway: bool, undo: &mut Undo) -> Result<(Option<TcpListener>, grpc::Listeners)> {
+fn bind(
+    config: &Config,
+    with_gateway: bool,
+    undo: &mut Undo,
+) -> Result<(Option<TcpListener>, grpc::Listeners, TcpListener)> {
     let http = if with_gateway {
-        Some(listen(config.http.listen, "REST", "--http").await?)
+        Some(listen(config.http.listen, "REST", "--http")?)
     } else {
         None
     };
-    let tcp = listen(config.grpc.listen, "gRPC", "--grpc").await?;
+    let tcp = listen(config.grpc.listen, "gRPC", "--grpc")?;
+    let metrics = listen(config.metrics.listen, "metrics", "--metrics")?;
     let path = socket_path(&config.agent.instance);
     // Whoever made it is gone: the instance's lock is ours.
     let _ = std::fs::remove_file(&path);
     undo.watch_file(path.clone());
     let unix = UnixListener::bind(&path).with_context(|| format!("cannot listen on {}", path.display()))?;
-    Ok((http, grpc::Listeners { tcp, unix }))
+    Ok((http, grpc::Listeners { tcp, unix }, metrics))
 }
 
-async fn listen(address: SocketAddr, what: &str, flag: &str) -> Result<TcpListener> {
-    match TcpListener::bind(address).await {
+fn listen(address: SocketAddr, what: &str, flag: &str) -> Result<TcpListener> {
+    // Bound and listening within this thread, the one that may have kept the right to bind low ports.
+    let listener = || {
+        let socket = if address.is_ipv4() {
+            TcpSocket::new_v4()
+        } else {
+            TcpSocket::new_v6()
+        }?;
+        socket.set_reuseaddr(true)?;
+        rights::with_low_ports(|| socket.bind(address))?;
+        socket.listen(LISTEN_BACKLOG)
+    };
+    match listener() {
         Ok(listener) => Ok(listener),
         Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
             bail!("{address} is in use by another program: stop it, or choose another {what} address with {flag}")
         }
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => bail!(
+            "cannot listen on {address} for {what}: ports this low take cap_net_bind_service; give it to the user that \
+             this runs as, or choose another address with {flag}"
+        ),
         Err(error) => bail!("cannot listen on {address} for {what} ({error}): choose another address with {flag}"),
     }
 }
 
-/// The first attachment. Where nothing can be attached the start has failed.
+/// The first attachment. Where nothing can be attached the start has failed; so it has where XDP was asked for and a
+/// driver cannot run it, because nothing else would be exact there.
 async fn attach(agent: &Agent) -> Result<()> {
     let plan = agent
         .follower()
@@ -160,10 +187,27 @@ async fn attach(agent: &Agent) -> Result<()> {
     for warning in plan.warnings {
         tracing::warn!("{warning}");
     }
-    if agent.state.attached().is_empty() {
-        let problems = agent.state.problems().join("; ");
+    let problems = agent.state.problems();
+    let needs_every_driver = agent.config.capture.hook == HookChoice::Xdp;
+    if agent.state.attached().is_empty() || (needs_every_driver && !problems.is_empty()) {
         agent.lock_kernel().take_back();
-        bail!("nothing can be counted: {problems}");
+        bail!("nothing can be counted: {}", problems.join("; "));
     }
+    if let ConnectionWatch::Incomplete(reason) = agent.lock_kernel().watch_connections() {
+        tracing::warn!(reason, "open connections are taken from the socket tables");
+    }
+    Ok(())
+}
+
+/// Books and removes the maps that an earlier start counted into, where this one has moved to others.
+async fn leave_predecessor(agent: &Agent) -> Result<()> {
+    let Some(predecessor) = agent.lock_kernel().settled_predecessor()? else {
+        return Ok(());
+    };
+    let Predecessor { counters, origin } = predecessor;
+    let booked = agent.store.book_past_life(counters, origin).await;
+    booked.context("what the earlier maps counted cannot be booked; the next start tries again")?;
+    agent.lock_kernel().forget_predecessor()?;
+    tracing::info!("moved to new maps; what the earlier ones counted is booked");
     Ok(())
 }

@@ -1,18 +1,22 @@
 //! The command line: what can be asked, and who answers.
 
+mod doctor;
 mod keys;
+mod prepare;
 mod uninstall;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand};
+use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{self, Config, Flags};
-use crate::{api_key, app, telemetry};
+use crate::instance::Undo;
+use crate::{app, rights, telemetry};
 
 /// Counts traffic per port in the kernel and manages VPN keys on those ports.
 #[derive(Debug, Parser)]
@@ -32,6 +36,10 @@ enum Command {
     Gateway(portmeter_gateway::cli::Arguments),
     /// Read the configuration and say what is wrong with it
     CheckConfig(Settings),
+    /// Check everything that exact counting depends on, and say what helps; exit status 1 when something is wrong
+    Doctor(doctor::Arguments),
+    /// Hand folders, pins and data to the user that the agent runs as; run as root, once after each boot
+    Prepare(prepare::Arguments),
     /// Detach the programs and remove the pins; the data stays
     Uninstall(Settings),
     /// List, make, change and remove keys of the running agent
@@ -88,35 +96,47 @@ impl Settings {
     }
 }
 
-/// Does what the command line asks.
-pub async fn run(arguments: Arguments) -> Result<()> {
+/// Does what the command line asks. Called on the process's first thread while it is the only one: an agent gives up
+/// rights, and those are each thread's own.
+pub fn run(arguments: Arguments) -> Result<()> {
     match arguments.command {
-        Command::Run(arguments) => run_agent(arguments, true).await,
-        Command::Agent(arguments) => run_agent(arguments, false).await,
+        Command::Run(arguments) => run_agent(arguments, true),
+        Command::Agent(arguments) => run_agent(arguments, false),
         Command::Gateway(arguments) => {
             telemetry::start();
-            Ok(portmeter_gateway::cli::run(arguments, shutdown_on_signal()?).await?)
+            runtime()?.block_on(async { Ok(portmeter_gateway::cli::run(arguments, shutdown_on_signal()?).await?) })
         }
+        Command::Prepare(arguments) => prepare::run(arguments),
         Command::CheckConfig(settings) => {
             settings.load()?;
             println!("the configuration is good");
             Ok(())
         }
-        Command::Uninstall(settings) => uninstall::run(&settings.load()?).await,
-        Command::Key(arguments) => keys::run(arguments).await,
+        Command::Doctor(arguments) => runtime()?.block_on(doctor::run(arguments)),
+        Command::Uninstall(settings) => runtime()?.block_on(uninstall::run(&settings.load()?)),
+        Command::Key(arguments) => runtime()?.block_on(keys::run(arguments)),
     }
 }
 
-async fn run_agent(arguments: RunArguments, with_gateway: bool) -> Result<()> {
+fn run_agent(arguments: RunArguments, with_gateway: bool) -> Result<()> {
     let config = arguments.settings.load()?;
     telemetry::start();
+    let mut undo = Undo::default();
+    let given_key = rights::settle(&config, &mut undo)?;
     let options = app::Options {
         config,
         with_gateway,
         detach_on_exit: arguments.detach_on_exit,
-        api_key: std::env::var(api_key::VARIABLE).ok(),
+        given_key,
     };
-    app::run(options, shutdown_on_signal()?, |greeting| print!("{greeting}")).await
+    let announce = |greeting: &str| print!("{greeting}");
+    runtime()?.block_on(async { app::run(options, undo, shutdown_on_signal()?, announce).await })
+}
+
+/// Starts the threads that everything asynchronous runs on.
+fn runtime() -> Result<Runtime> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    runtime.context("the threads that the work takes cannot be started")
 }
 
 /// Cancelled by SIGTERM or SIGINT; a second one ends the process at once.

@@ -1,13 +1,10 @@
 //! `portmeter uninstall`: everything out of the kernel, nothing out of the ledger.
 
-use std::sync::Arc;
-
 use anyhow::{Context, Result};
 
 use crate::config::Config;
-use crate::counters::CounterReader;
 use crate::instance::{Locks, Undo};
-use crate::kernel::{self, Leftover};
+use crate::kernel::{self, Predecessor};
 use crate::network::rtnetlink::NetworkWatcher;
 use crate::network::sockets::SocketProbe;
 use crate::rights;
@@ -16,6 +13,10 @@ use crate::store::OpenStore;
 /// Detaches, books what was counted, unpins.
 pub(super) async fn run(config: &Config) -> Result<()> {
     rights::check()?;
+    // Root has given up nothing here and gets everywhere.
+    if !nix::unistd::geteuid().is_root() {
+        rights::check_folders(config)?;
+    }
     // Both locks are held meanwhile; what they had to make is taken back in the end.
     let mut undo = Undo::default();
     let _locks = Locks::take(&config.agent.data_dir, &config.agent.instance, &mut undo)?;
@@ -26,16 +27,17 @@ pub(super) async fn run(config: &Config) -> Result<()> {
         .context("the network's interfaces cannot be read")?;
     let interfaces: Vec<String> = network.interfaces.into_iter().map(|interface| interface.name).collect();
 
-    let mut leftover = kernel::uninstall(&config.agent.instance, &interfaces)?;
+    let leftover = kernel::uninstall(&config.agent.instance, &interfaces)?;
     let has_ledger = config.agent.data_dir.join("ledger.db").exists();
-    let counters = leftover.counters.take();
-    match counters {
-        Some(counters) if has_ledger => book(config, &leftover, Arc::new(counters)).await?,
-        Some(_) => println!(
+    if has_ledger {
+        for counted in &leftover.counters {
+            book(config, counted).await?;
+        }
+    } else if !leftover.counters.is_empty() {
+        println!(
             "there is no ledger in {}; what was counted since the last booking is dropped",
             config.agent.data_dir.display()
-        ),
-        None => {}
+        );
     }
     leftover.remove();
     println!(
@@ -47,10 +49,10 @@ pub(super) async fn run(config: &Config) -> Result<()> {
 }
 
 /// Books what the counters hold beyond the last checkpoint.
-async fn book(config: &Config, leftover: &Leftover, counters: Arc<dyn CounterReader>) -> Result<()> {
+async fn book(config: &Config, counted: &Predecessor) -> Result<()> {
     let store = OpenStore::open(&config.agent.data_dir)?;
-    let ports = config.capture.ports.iter().collect();
-    let store = store.start(counters, &leftover.origin()?, ports, Box::new(SocketProbe));
+    let (reader, ports) = (counted.counters.clone(), config.capture.ports.iter().collect());
+    let store = store.start(reader, &counted.origin, ports, Box::new(SocketProbe));
     let store = store.context("the last bytes cannot be booked; the pinned counters stay")?;
     store
         .close()

@@ -63,7 +63,7 @@ impl Default for AgentConfig {
 }
 
 /// `[capture]`
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct CaptureConfig {
     /// Interfaces to count on.
@@ -73,6 +73,20 @@ pub struct CaptureConfig {
     /// How programs are attached.
     #[serde(deserialize_with = "text::choice")]
     pub hook: HookChoice,
+    /// Whether the kernel programs tell of rare events: packets that cannot be read, tables that are full.
+    #[serde(deserialize_with = "text::parsed")]
+    pub kernel_log: bool,
+}
+
+impl Default for CaptureConfig {
+    fn default() -> Self {
+        Self {
+            interfaces: Interfaces::default(),
+            ports: PortSet::default(),
+            hook: HookChoice::default(),
+            kernel_log: true,
+        }
+    }
 }
 
 /// Interfaces to count on.

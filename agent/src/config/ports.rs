@@ -28,6 +28,12 @@ impl PortSet {
         self.0.iter().copied()
     }
 
+    /// The set of these ports; `None` when there is no port among them.
+    pub fn from_ports(ports: impl IntoIterator<Item = u16>) -> Option<Self> {
+        let ports: BTreeSet<u16> = ports.into_iter().filter(|port| *port != 0).collect();
+        (!ports.is_empty()).then_some(Self(ports))
+    }
+
     /// How many ports there are; at least one.
     pub fn count(&self) -> usize {
         self.0.len()

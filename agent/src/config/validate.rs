@@ -4,15 +4,22 @@ use std::net::SocketAddr;
 
 use portmeter_gateway::cli::check_panel;
 
-use super::{Config, HookChoice, Interfaces};
+use super::{Config, Interfaces};
+
+/// Most ports that can be tracked: half of all there are. Their counters take 4 MiB for each CPU, and the host keeps
+/// ports for its own connections and services.
+const MOST_PORTS: usize = 32_768;
 
 impl Config {
     /// One sentence about the first thing that is wrong, naming the setting and the way out.
     pub(super) fn validate(&self) -> Result<(), String> {
         instance(&self.agent.instance)?;
         interface_names(&self.capture.interfaces)?;
-        if self.capture.hook == HookChoice::Xdp {
-            return Err("`capture.hook`: \"xdp\" is not built yet; use \"auto\", \"tcx\" or \"clsact\"".to_owned());
+        if self.capture.ports.count() > MOST_PORTS {
+            return Err(format!(
+                "`capture.ports` has {} ports; at most {MOST_PORTS} can be tracked",
+                self.capture.ports.count()
+            ));
         }
         if !(1..=60).contains(&self.ledger.commit_interval_seconds) {
             return Err(format!(
@@ -133,10 +140,26 @@ mod tests {
     }
 
     #[test]
+    fn the_host_keeps_some_ports() {
+        let mut config = Config::default();
+        config.capture.ports = "10001-42768".parse().unwrap();
+        config.validate().unwrap();
+        let sentence = refused(|config| config.capture.ports = "10001-42769".parse().unwrap());
+        assert_eq!(
+            sentence,
+            "`capture.ports` has 32769 ports; at most 32768 can be tracked"
+        );
+    }
+
+    #[test]
     fn refuses_what_would_hurt() {
         assert!(refused(|config| config.agent.instance = "Über".into()).contains("agent.instance"));
         assert!(refused(|config| config.agent.instance = "../x".into()).contains("agent.instance"));
         assert!(refused(|config| config.capture.ports = "8000".parse().unwrap()).contains("http.listen"));
+        assert!(refused(|config| config.capture.ports = "50000-50100".parse().unwrap()).contains("grpc.listen"));
+        assert!(refused(|config| config.capture.ports = "9435".parse().unwrap()).contains("metrics.listen"));
+        assert!(refused(|config| config.capture.ports = "9000-9999".parse().unwrap()).contains("metrics.listen"));
+        assert!(refused(|config| config.capture.ports = "9436".parse().unwrap()).contains("xray.api_listen"));
         assert!(refused(|config| config.grpc.listen = config.http.listen).contains("grpc.listen"));
         assert!(refused(|config| config.metrics.listen = "0.0.0.0:9435".parse().unwrap()).contains("allow_on_network"));
         assert!(refused(|config| config.ledger.commit_interval_seconds = 61).contains("between 1 and 60"));

@@ -4,12 +4,13 @@ use std::sync::{Arc, Mutex};
 
 use portmeter_proto::v1::system_service_server::SystemService as Rpc;
 use portmeter_proto::v1::{
-    AttachedInterface, GetStateRequest, GetStateResponse, GetVersionRequest, GetVersionResponse, Hook, Unattributed,
+    AttachedInterface, ConnectionSource, GetStateRequest, GetStateResponse, GetVersionRequest, GetVersionResponse,
+    Hook, Unattributed,
 };
 use tonic::{Request, Response, Status};
 
 use super::convert;
-use crate::counters::CounterReader;
+use crate::counters::{self, CounterReader};
 use crate::kernel::{self, Attached, Kernel};
 use crate::services::ServiceError;
 use crate::state::AgentState;
@@ -60,6 +61,8 @@ impl Rpc for SystemAdapter {
             unattributed: unattributed(source).await?,
             started_at: Some(convert::timestamp(source.state.started_at)),
             last_booked_at: Some(convert::timestamp(source.store.snapshot().booked_at)),
+            connection_source: connection_source(source.reader.connection_source()).into(),
+            connection_corrections: source.state.connection_corrections(),
         }))
     }
 }
@@ -90,10 +93,18 @@ fn failed(error: &dyn std::error::Error) -> Status {
     ServiceError::new(Reason::Internal, "The kernel maps could not be read").into()
 }
 
+fn connection_source(source: counters::ConnectionSource) -> ConnectionSource {
+    match source {
+        counters::ConnectionSource::Kernel => ConnectionSource::Kernel,
+        counters::ConnectionSource::SocketTables => ConnectionSource::SocketTables,
+    }
+}
+
 fn attached(attached: &Attached) -> AttachedInterface {
     let hook = match attached.hook {
         kernel::Hook::Tcx => Hook::Tcx,
         kernel::Hook::Clsact => Hook::Clsact,
+        kernel::Hook::Xdp => Hook::Xdp,
     };
     AttachedInterface {
         name: attached.target.name.clone(),

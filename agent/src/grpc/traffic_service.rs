@@ -35,7 +35,7 @@ impl Rpc for TrafficAdapter {
 
     async fn get_traffic(&self, request: Request<GetTrafficRequest>) -> Result<Response<GetTrafficResponse>, Status> {
         let request = request.get_ref();
-        let reading = self.traffic.get(&request.key_id).await?;
+        let reading = self.traffic.get(&request.key_id, request.include_connections).await?;
         let interfaces = self.traffic.interfaces().await?;
         Ok(Response::new(GetTrafficResponse {
             key_traffic: reading
@@ -52,7 +52,7 @@ impl Rpc for TrafficAdapter {
         request: Request<ListTrafficRequest>,
     ) -> Result<Response<ListTrafficResponse>, Status> {
         let include_connections = request.get_ref().include_connections;
-        let reading = self.traffic.list().await?;
+        let reading = self.traffic.list(include_connections).await?;
         let interfaces = self.traffic.interfaces().await?;
         Ok(Response::new(ListTrafficResponse {
             key_traffic: reading
@@ -98,9 +98,9 @@ impl Rpc for TrafficAdapter {
 
 async fn read(traffic: &TrafficService, key_id: &str) -> Result<Reading, ServiceError> {
     if key_id.is_empty() {
-        traffic.list().await
+        traffic.list(false).await
     } else {
-        traffic.get(key_id).await
+        traffic.get(key_id, false).await
     }
 }
 

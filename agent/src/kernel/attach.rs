@@ -5,22 +5,26 @@
 use std::collections::BTreeMap;
 
 use aya::Ebpf;
+use aya::programs::Xdp;
 use aya::programs::tc::SchedClassifier;
 use aya::util::KernelVersion;
-use portmeter_ebpf::layout::{PROGRAM_RX_ETHERNET, PROGRAM_RX_IP, PROGRAM_TX_ETHERNET, PROGRAM_TX_IP};
+use portmeter_ebpf::layout::{PROGRAM_RX_ETHERNET, PROGRAM_RX_IP, PROGRAM_RX_XDP, PROGRAM_TX_ETHERNET, PROGRAM_TX_IP};
 
-use super::pins::Direction;
-use super::{Kernel, KernelError, clsact, tcx};
+use super::link::detach_and_unpin;
+use super::pins::{Direction, LinkKind, LinkPin};
+use super::{Kernel, KernelError, clsact, maps, tcx, xdp};
 use crate::config::HookChoice;
 use crate::network::plan::Target;
 
-/// How a program is attached.
+/// How programs are attached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Hook {
-    /// A pinned TCX link.
+    /// Pinned TCX links.
     Tcx,
-    /// A filter on the clsact qdisc.
+    /// Filters on the clsact qdisc.
     Clsact,
+    /// A pinned XDP link in the driver for rx, a pinned TCX link for tx.
+    Xdp,
 }
 
 /// An interface that is counted on.
@@ -32,35 +36,32 @@ pub struct Attached {
     pub hook: Hook,
 }
 
-/// Every program of the object.
-const PROGRAMS: [&str; 4] = [PROGRAM_RX_ETHERNET, PROGRAM_TX_ETHERNET, PROGRAM_RX_IP, PROGRAM_TX_IP];
+/// Every program at TC.
+const TC_PROGRAMS: [&str; 4] = [PROGRAM_RX_ETHERNET, PROGRAM_TX_ETHERNET, PROGRAM_RX_IP, PROGRAM_TX_IP];
 
-/// The hook to use on this kernel.
+/// The hook to use on this kernel, where the device has it.
 pub(super) fn choose_hook(choice: HookChoice) -> Result<Hook, KernelError> {
     let has_tcx = KernelVersion::current().is_ok_and(|version| version >= KernelVersion::new(6, 6, 0));
     match choice {
-        HookChoice::Tcx if !has_tcx => Err(KernelError::NoTcx),
+        HookChoice::Tcx | HookChoice::Xdp if !has_tcx => Err(KernelError::NoTcx),
+        HookChoice::Xdp => Ok(Hook::Xdp),
         HookChoice::Clsact => Ok(Hook::Clsact),
         _ if has_tcx => Ok(Hook::Tcx),
         _ => Ok(Hook::Clsact),
     }
 }
 
-/// Loads every program into the kernel; none is attached yet.
-pub(super) fn load_programs(ebpf: &mut Ebpf) -> Result<(), KernelError> {
-    for name in PROGRAMS {
-        program(ebpf, name)?.load().map_err(|error| KernelError::load(&error))?;
+/// Loads the programs of a hook into the kernel; none is attached yet.
+pub(super) fn load_programs(ebpf: &mut Ebpf, hook: Hook) -> Result<(), KernelError> {
+    for name in TC_PROGRAMS {
+        let program: &mut SchedClassifier = maps::program_mut(ebpf, name)?;
+        program.load().map_err(|error| KernelError::load(&error))?;
+    }
+    if hook == Hook::Xdp {
+        let program: &mut Xdp = maps::program_mut(ebpf, PROGRAM_RX_XDP)?;
+        program.load().map_err(|error| KernelError::load(&error))?;
     }
     Ok(())
-}
-
-fn program<'a>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut SchedClassifier, KernelError> {
-    let program = ebpf
-        .program_mut(name)
-        .ok_or_else(|| KernelError::Load(format!("{name} is not in the object")))?;
-    program
-        .try_into()
-        .map_err(|error: aya::programs::ProgramError| KernelError::load(&error))
 }
 
 impl Kernel {
@@ -97,54 +98,68 @@ impl Kernel {
     }
 
     fn attach(&mut self, target: &Target) -> Result<(), KernelError> {
+        let attached = Attached {
+            target: target.clone(),
+            hook: self.hook_for(target),
+        };
         for direction in Direction::BOTH {
-            if let Err(error) = self.attach_direction(target, direction) {
-                self.detach(&Attached {
-                    target: target.clone(),
-                    hook: self.hook,
-                });
+            if let Err(error) = self.attach_direction(&attached, direction) {
+                self.detach(&attached);
                 return Err(error);
             }
         }
-        self.attached.insert(
-            target.index,
-            Attached {
-                target: target.clone(),
-                hook: self.hook,
-            },
-        );
-        tracing::info!(interface = target.name, index = target.index, hook = ?self.hook, "counting");
+        tracing::info!(interface = target.name, index = target.index, hook = ?attached.hook, "counting");
+        self.attached.insert(target.index, attached);
         Ok(())
     }
 
-    fn attach_direction(&mut self, target: &Target, direction: Direction) -> Result<(), KernelError> {
-        let pins = self.pins.clone();
-        let pinned = pins
+    /// Loopback and devices without a link header have no drivers that could run a program.
+    fn hook_for(&self, target: &Target) -> Hook {
+        match self.hook {
+            Hook::Xdp if target.is_loopback || !target.has_link_header => Hook::Tcx,
+            hook => hook,
+        }
+    }
+
+    /// Makes the program of one direction run, and no other of ours that would count the same packets.
+    fn attach_direction(&mut self, attached: &Attached, direction: Direction) -> Result<(), KernelError> {
+        let (target, pins) = (&attached.target, self.pins.clone());
+        let kind = match (attached.hook, direction) {
+            (Hook::Xdp, Direction::Rx) => LinkKind::Xdp,
+            _ => LinkKind::Tc(direction),
+        };
+        let (same, others): (Vec<LinkPin>, Vec<LinkPin>) = pins
             .links()
             .into_iter()
-            .find(|pin| pin.index == target.index && pin.direction == direction);
+            .filter(|pin| pin.index == target.index && counts(pin.kind) == direction)
+            .partition(|pin| pin.kind == kind && attached.hook != Hook::Clsact);
+        for other in &others {
+            detach_and_unpin(&other.path);
+        }
         let identity = clsact::Identity::of(&pins);
-        let program = program(&mut self.ebpf, program_name(target, direction))?;
-        match self.hook {
-            Hook::Tcx => {
-                if pinned.is_none() {
-                    clsact::detach(&identity, &target.name, direction);
-                }
-                tcx::attach(program, target, direction, pinned, &pins)
-            }
-            Hook::Clsact => {
-                if let Some(pinned) = pinned {
-                    super::link::detach_and_unpin(&pinned.path);
-                }
-                clsact::attach(program, &identity, target, direction)
-            }
+        if attached.hook != Hook::Clsact && same.is_empty() {
+            clsact::detach(&identity, &target.name, direction);
+        }
+        let pinned = same.into_iter().next();
+        if kind == LinkKind::Xdp {
+            return xdp::attach(
+                maps::program_mut(&mut self.ebpf, PROGRAM_RX_XDP)?,
+                target,
+                pinned,
+                &pins,
+            );
+        }
+        let program = maps::program_mut(&mut self.ebpf, program_name(target, direction))?;
+        match attached.hook {
+            Hook::Clsact => clsact::attach(program, &identity, target, direction),
+            Hook::Tcx | Hook::Xdp => tcx::attach(program, target, direction, pinned, &pins),
         }
     }
 
     pub(super) fn detach(&self, attached: &Attached) {
         let target = &attached.target;
         for pin in self.pins.links().iter().filter(|pin| pin.index == target.index) {
-            super::link::detach_and_unpin(&pin.path);
+            detach_and_unpin(&pin.path);
         }
         if attached.hook == Hook::Clsact {
             clsact::detach_both(&clsact::Identity::of(&self.pins), &target.name);
@@ -155,7 +170,7 @@ impl Kernel {
     /// Keeps the pins' names in step with the interface's.
     fn rename(&mut self, target: &Target) {
         for pin in self.pins.links().iter().filter(|pin| pin.index == target.index) {
-            let to = self.pins.link(&target.name, target.index, pin.direction);
+            let to = self.pins.link(&target.name, target.index, pin.kind);
             if let Err(error) = std::fs::rename(&pin.path, &to) {
                 tracing::warn!(from = %pin.path.display(), to = %to.display(), %error, "a pin keeps its old name");
             }
@@ -174,8 +189,16 @@ impl Kernel {
     /// Links of an earlier start whose interface is gone or wanted no longer.
     fn remove_stale_links(&self, wanted: &BTreeMap<u32, &Target>) {
         for pin in self.pins.links().iter().filter(|pin| !wanted.contains_key(&pin.index)) {
-            super::link::detach_and_unpin(&pin.path);
+            detach_and_unpin(&pin.path);
         }
+    }
+}
+
+/// The direction that a link's program counts.
+const fn counts(kind: LinkKind) -> Direction {
+    match kind {
+        LinkKind::Tc(direction) => direction,
+        LinkKind::Xdp => Direction::Rx,
     }
 }
 

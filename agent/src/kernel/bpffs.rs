@@ -4,24 +4,40 @@ use std::path::Path;
 
 use nix::mount::{MsFlags, mount};
 use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
+use nix::sys::statvfs::{FsFlags, statvfs};
 
 use super::KernelError;
 
 /// Where every tool looks for it.
-const MOUNT_POINT: &str = "/sys/fs/bpf";
+pub const MOUNT_POINT: &str = "/sys/fs/bpf";
 
-/// Mounts bpffs where it is not mounted yet, if that is allowed here.
-pub(super) fn ensure_mounted() -> Result<(), KernelError> {
-    let is_mounted = |path: &Path| statfs(path).is_ok_and(|status| status.filesystem_type() == BPF_FS_MAGIC);
-    if is_mounted(Path::new(MOUNT_POINT)) {
-        return Ok(());
+/// Mounts bpffs where it is not mounted yet, if that is allowed here; it is its owner's alone. One that is there has
+/// to be writable.
+pub fn ensure_mounted() -> Result<(), KernelError> {
+    if !is_mounted() {
+        return mount_with_mode("0700");
     }
+    // One that cannot be asked is refused by whoever wants to pin something.
+    if statvfs(MOUNT_POINT).is_ok_and(|status| status.flags().contains(FsFlags::ST_RDONLY)) {
+        return Err(KernelError::BpffsReadOnly);
+    }
+    Ok(())
+}
+
+/// Whether it is mounted.
+pub fn is_mounted() -> bool {
+    statfs(Path::new(MOUNT_POINT)).is_ok_and(|status| status.filesystem_type() == BPF_FS_MAGIC)
+}
+
+/// Mounts it; `mode` is that of its root folder, in octal.
+pub fn mount_with_mode(mode: &str) -> Result<(), KernelError> {
+    let options = format!("mode={mode}");
     mount(
         Some("bpf"),
         MOUNT_POINT,
         Some("bpf"),
         MsFlags::empty(),
-        Some("mode=0700"),
+        Some(options.as_str()),
     )
     .map_err(|error| KernelError::Bpffs(error.desc().to_lowercase()))
 }

@@ -29,6 +29,11 @@ impl Identity {
             handle: TcHandle::from(hash.max(1)),
         }
     }
+
+    /// The handle as the kernel shows it.
+    pub(super) fn number(&self) -> u32 {
+        self.handle.into()
+    }
 }
 
 /// First at ingress, last at egress, as far as other filters leave room.

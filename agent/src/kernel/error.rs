@@ -3,19 +3,38 @@
 use std::fmt::Write;
 use std::path::PathBuf;
 
+use portmeter_ebpf::layout::LAYOUT_VERSION;
+
+use super::takeover::Refusal;
+
 /// Why the kernel side failed.
 #[derive(Debug, thiserror::Error)]
 pub enum KernelError {
     /// bpffs is not there and cannot be mounted.
-    #[error("the BPF file system cannot be mounted at /sys/fs/bpf ({0}): mount it with `mount -t bpf bpf /sys/fs/bpf`")]
+    #[error(
+        "the BPF file system cannot be mounted at /sys/fs/bpf ({0}): run `portmeter prepare` as root, or mount it with \
+         `mount -t bpf bpf /sys/fs/bpf`"
+    )]
     Bpffs(String),
-    /// The folder of pins belongs to somebody else.
-    #[error("{} belongs to user {owner}, not to this one: run as that user, or choose another --instance", path.display())]
+    /// bpffs is there, but nothing can be pinned in it.
+    #[error(
+        "the BPF file system at /sys/fs/bpf is mounted read-only: make it writable with \
+         `mount -o remount,rw /sys/fs/bpf`"
+    )]
+    BpffsReadOnly,
+    /// A folder of pins belongs to somebody else.
+    #[error(
+        "{} belongs to {owner}, and this is {user}: run as {owner}, hand it over with `portmeter prepare --user {user}`, \
+         or choose another --instance",
+        path.display()
+    )]
     ForeignPins {
         /// The folder.
         path: PathBuf,
-        /// Its owner's user id.
-        owner: u32,
+        /// Whose it is.
+        owner: String,
+        /// Who this is.
+        user: String,
     },
     /// The pinned maps are of another network namespace.
     #[error(
@@ -26,10 +45,10 @@ pub enum KernelError {
         /// The instance.
         instance: String,
     },
-    /// The pinned maps have a layout that this build does not read.
+    /// The pinned maps have a layout that a later version made.
     #[error(
-        "the pinned maps of instance {instance} have layout {found}, this version reads {known}: run the version that \
-         made them, or `portmeter uninstall --instance {instance}` and start again"
+        "the pinned maps of instance {instance} have layout {found}, this version knows {known}: run the version that \
+         made them, or let that one run `portmeter uninstall --instance {instance}` first"
     )]
     OtherLayout {
         /// The instance.
@@ -39,16 +58,32 @@ pub enum KernelError {
         /// The layout this build reads.
         known: u32,
     },
-    /// More ports than the pinned maps have room for.
+    /// More ports than the maps of a move that is not finished have room for.
     #[error(
-        "the running maps have room for {capacity} ports and {needed} are needed: run `portmeter uninstall` \
-         (it books what was counted) and start again"
+        "an earlier start was cut short while it moved to maps with room for {capacity} ports, and {needed} are needed: \
+         start once with the ports of that time, or run `portmeter uninstall` (it books what was counted) and start again"
     )]
     TooManyPorts {
         /// Slots in the maps.
         capacity: u32,
         /// Slots needed.
         needed: usize,
+    },
+    /// There is no version 2 cgroup tree.
+    #[error(
+        "there is no cgroup2 file system to watch sockets from: mount one with `mount -t cgroup2 none /sys/fs/cgroup`"
+    )]
+    NoCgroupTree,
+    /// A driver cannot run XDP programs.
+    #[error(
+        "the driver of {interface} cannot run the XDP program ({detail}), and what XDP sees without its driver's help is \
+         not exact: use capture.hook = \"auto\", or name other interfaces"
+    )]
+    NoDriverXdp {
+        /// The interface.
+        interface: String,
+        /// What the kernel said.
+        detail: String,
     },
     /// TCX was asked for and the kernel has none.
     #[error("capture.hook is \"tcx\", but this kernel is older than 6.6: use \"auto\" or \"clsact\"")]
@@ -91,6 +126,18 @@ pub enum KernelError {
 }
 
 impl KernelError {
+    pub(super) fn refusal(refusal: Refusal, instance: &str) -> Self {
+        let instance = instance.to_owned();
+        match refusal {
+            Refusal::NewerLayout(found) => Self::OtherLayout {
+                instance,
+                found,
+                known: LAYOUT_VERSION,
+            },
+            Refusal::OtherNamespace => Self::OtherNamespace { instance },
+        }
+    }
+
     pub(super) fn load(error: &dyn std::error::Error) -> Self {
         Self::Load(chain(error))
     }
@@ -98,6 +145,13 @@ impl KernelError {
     pub(super) fn map(name: &'static str, error: &dyn std::error::Error) -> Self {
         Self::Map {
             name,
+            detail: chain(error),
+        }
+    }
+
+    pub(super) fn driver_xdp(interface: &str, error: &dyn std::error::Error) -> Self {
+        Self::NoDriverXdp {
+            interface: interface.to_owned(),
             detail: chain(error),
         }
     }

@@ -5,6 +5,8 @@ use aya::maps::{Array, Map, MapData};
 use portmeter_ebpf::layout::{LAYOUT_VERSION, MAP_LIFE, MapLife};
 use uuid::Uuid;
 
+use super::pins::Place;
+use super::takeover::Found;
 use super::{KernelError, Pins, namespace};
 use crate::store::LifeOrigin;
 
@@ -31,7 +33,7 @@ pub(super) fn new(ledger_id: Uuid, slot_capacity: u32) -> Result<MapLife, Kernel
         layout_version: LAYOUT_VERSION,
         slot_capacity,
         cpu_count: u32::try_from(cpu_count).expect("a kernel has fewer CPUs than u32 holds"),
-        reserved: 0,
+        connection_generation: 0,
     })
 }
 
@@ -39,25 +41,26 @@ fn path_name(path: &'static str) -> &'static str {
     if path.is_empty() { "the number of CPUs" } else { path }
 }
 
+/// What is pinned in a place. Maps that no life vouches for are none: an earlier start was killed before it described
+/// them, and nothing was attached to them; or somebody has removed some.
+pub(super) fn find(pins: &Pins, place: Place) -> Result<Found, KernelError> {
+    if !pins.map(place, MAP_LIFE).exists() {
+        return Ok(Found::Nothing);
+    }
+    let life = read(pins, place)?;
+    let is_whole = life.id != [0; 16] && pins.is_complete(place, life.layout_version);
+    Ok(if is_whole { Found::Maps(life) } else { Found::Nothing })
+}
+
 /// What the pinned maps say about themselves.
-pub(super) fn read(pins: &Pins) -> Result<MapLife, KernelError> {
-    let data = MapData::from_pin(pins.map(MAP_LIFE)).map_err(|error| KernelError::map(MAP_LIFE, &error))?;
+pub(super) fn read(pins: &Pins, place: Place) -> Result<MapLife, KernelError> {
+    let data = MapData::from_pin(pins.map(place, MAP_LIFE)).map_err(|error| KernelError::map(MAP_LIFE, &error))?;
     let map = Map::from_map_data(data).map_err(|error| KernelError::map(MAP_LIFE, &error))?;
     let array: Array<_, PlainMapLife> = map.try_into().map_err(|error| KernelError::map(MAP_LIFE, &error))?;
     array
         .get(&0, 0)
         .map(|life| life.0)
         .map_err(|error| KernelError::map(MAP_LIFE, &error))
-}
-
-/// Clears maps that an earlier start had pinned but not yet described when it was killed; nothing was attached to
-/// them. Tells whether there were such.
-pub(super) fn clear_unfinished(pins: &Pins) -> Result<bool, KernelError> {
-    let is_unfinished = read(pins)?.id == [0; 16];
-    if is_unfinished {
-        pins.remove_maps();
-    }
-    Ok(is_unfinished)
 }
 
 /// Writes the maps' description of themselves.
@@ -69,23 +72,6 @@ pub(super) fn write(ebpf: &mut Ebpf, life: &MapLife) -> Result<(), KernelError> 
         .map_err(|error| KernelError::map(MAP_LIFE, &error))
 }
 
-/// Whether maps of an earlier start can be taken up.
-pub(super) fn check(life: &MapLife, instance: &str) -> Result<(), KernelError> {
-    if life.layout_version != LAYOUT_VERSION {
-        return Err(KernelError::OtherLayout {
-            instance: instance.to_owned(),
-            found: life.layout_version,
-            known: LAYOUT_VERSION,
-        });
-    }
-    if life.netns_cookie != netns_cookie()? {
-        return Err(KernelError::OtherNamespace {
-            instance: instance.to_owned(),
-        });
-    }
-    Ok(())
-}
-
 /// Where the maps come from, for the ledger.
 pub(super) fn origin(life: &MapLife) -> LifeOrigin {
     LifeOrigin {
@@ -95,7 +81,7 @@ pub(super) fn origin(life: &MapLife) -> LifeOrigin {
 }
 
 /// Names this boot (`random(4)`).
-fn boot_id() -> Result<Uuid, KernelError> {
+pub(super) fn boot_id() -> Result<Uuid, KernelError> {
     let what = "/proc/sys/kernel/random/boot_id";
     let text = std::fs::read_to_string(what).map_err(|source| KernelError::Environment { what, source })?;
     Uuid::parse_str(text.trim()).map_err(|error| KernelError::Environment {
@@ -104,7 +90,8 @@ fn boot_id() -> Result<Uuid, KernelError> {
     })
 }
 
-fn netns_cookie() -> Result<u64, KernelError> {
+/// Names the network namespace that is counted.
+pub(super) fn netns_cookie() -> Result<u64, KernelError> {
     namespace::cookie().map_err(|source| KernelError::Environment {
         what: "the network namespace's cookie",
         source,

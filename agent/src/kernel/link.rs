@@ -1,20 +1,26 @@
-//! Taking a pinned link off its hook, so that it is certain to count nothing any more.
+//! What aya 0.14 does not offer for pinned links: detaching one so that it is certain to count nothing any more, and
+//! the links of sock_ops programs.
 //!
 //! Removing the pin alone is not enough: the kernel frees a link's last reference later, and until then the program
-//! runs. `BPF_LINK_DETACH` returns when it has stopped (`tcx_link_detach` waits for running programs). aya 0.14 does
-//! not offer it, hence the two system calls.
+//! runs. `BPF_LINK_DETACH` returns when it has stopped (`tcx_link_detach` waits for running programs).
 
 use std::ffi::CString;
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use aya::programs::ProgramFd;
 use nix::libc;
 
 /// `enum bpf_cmd` (`linux/bpf.h`).
 const BPF_OBJ_GET: libc::c_long = 7;
+const BPF_OBJ_GET_INFO_BY_FD: libc::c_long = 15;
+const BPF_LINK_UPDATE: libc::c_long = 29;
 const BPF_LINK_DETACH: libc::c_long = 34;
+
+/// `enum bpf_link_type` (`linux/bpf.h`).
+const BPF_LINK_TYPE_CGROUP: u32 = 3;
 
 /// `struct` of `union bpf_attr` for `BPF_OBJ_GET`.
 #[repr(C)]
@@ -30,13 +36,63 @@ struct LinkDetach {
     link_fd: u32,
 }
 
-/// Detaches the link pinned at `path` and removes the pin.
+/// `struct` of `union bpf_attr` for `BPF_LINK_UPDATE`.
+#[repr(C)]
+struct LinkUpdate {
+    link_fd: u32,
+    new_program_fd: u32,
+    flags: u32,
+    old_program_fd: u32,
+}
+
+/// `struct` of `union bpf_attr` for `BPF_OBJ_GET_INFO_BY_FD`.
+#[repr(C)]
+struct GetInfo {
+    bpf_fd: u32,
+    info_length: u32,
+    info: u64,
+}
+
+/// `struct bpf_link_info`, for a link to a cgroup.
+#[derive(Default)]
+#[repr(C)]
+struct CgroupLinkInfo {
+    kind: u32,
+    id: u32,
+    program_id: u32,
+    padding: u32,
+    cgroup_id: u64,
+    attach_type: u32,
+    reserved: u32,
+}
+
+/// Detaches the link pinned at `path` and removes the pin; one that is not there is fine.
 pub(super) fn detach_and_unpin(path: &Path) {
-    if let Err(error) = open(path).and_then(|link| detach(link.as_raw_fd())) {
+    if let Err(error) = open(path).and_then(|link| detach(link.as_raw_fd()))
+        && error.kind() != io::ErrorKind::NotFound
+    {
         // Gone with its device (ENOLINK, EINVAL), or a kernel before 5.9: the pin's removal has to do.
         tracing::debug!(path = %path.display(), %error, "a link could not be detached");
     }
     super::pins::remove(path);
+}
+
+/// Whether the link pinned at `path` is there and hangs on a cgroup.
+pub(super) fn is_attached_to_cgroup(path: &Path) -> bool {
+    let info = open(path).and_then(|link| cgroup_info(link.as_raw_fd()));
+    info.is_ok_and(|info| info.kind == BPF_LINK_TYPE_CGROUP && info.cgroup_id != 0)
+}
+
+/// Replaces the program of the link pinned at `path`, atomically.
+pub(super) fn update(path: &Path, program: &ProgramFd) -> io::Result<()> {
+    let link = open(path)?;
+    let attributes = LinkUpdate {
+        link_fd: link.as_raw_fd().cast_unsigned(),
+        new_program_fd: program.as_fd().as_raw_fd().cast_unsigned(),
+        flags: 0,
+        old_program_fd: 0,
+    };
+    bpf(BPF_LINK_UPDATE, &attributes).map(drop)
 }
 
 fn open(path: &Path) -> io::Result<OwnedFd> {
@@ -62,13 +118,42 @@ fn detach(link: RawFd) -> io::Result<()> {
     .map(drop)
 }
 
+fn cgroup_info(link: RawFd) -> io::Result<CgroupLinkInfo> {
+    let mut info = CgroupLinkInfo::default();
+    let attributes = GetInfo {
+        bpf_fd: link.cast_unsigned(),
+        info_length: size_of::<CgroupLinkInfo>() as u32,
+        info: (&raw mut info) as u64,
+    };
+    bpf(BPF_OBJ_GET_INFO_BY_FD, &attributes)?;
+    Ok(info)
+}
+
 fn bpf<T>(command: libc::c_long, attributes: &T) -> io::Result<libc::c_long> {
-    // SAFETY: the kernel reads `size_of::<T>()` bytes of the attributes, plain data that outlives the call, and the
-    // path they may point to, which its owner keeps for as long.
+    // SAFETY: the kernel reads `size_of::<T>()` bytes of the attributes, plain data that outlives the call, and uses
+    // the memory they point to as the command says: a path that it reads, an `info` of the length given that it
+    // writes. Both are kept by their owner for as long.
     let result = unsafe { libc::syscall(libc::SYS_bpf, command, std::ptr::from_ref(attributes), size_of::<T>()) };
     if result < 0 {
         Err(io::Error::last_os_error())
     } else {
         Ok(result)
+    }
+}
+
+/// `enum membarrier_cmd` (`linux/membarrier.h`).
+const MEMBARRIER_CMD_GLOBAL: libc::c_long = 1;
+
+/// Waits until every program that was running when this was called has ended.
+///
+/// Programs run as readers of the kernel's read-copy-update, and this command waits for all of those
+/// (`kernel/sched/membarrier.c`: `synchronize_rcu`).
+pub(super) fn wait_for_running_programs() -> io::Result<()> {
+    // SAFETY: the call takes plain numbers and touches no memory of ours.
+    let result = unsafe { libc::syscall(libc::SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0) };
+    if result < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(())
     }
 }

@@ -1,10 +1,12 @@
-//! The small maps: addresses in, unattributed packets out.
+//! Programs and small maps by name: addresses in, unattributed packets out.
 
+use std::borrow::Borrow;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use aya::Ebpf;
 use aya::maps::{HashMap, Map, MapData, PerCpuArray};
+use aya::programs::{Program, ProgramError};
 use portmeter_ebpf::layout::{
     ADDRESS_PRESENT, LOCAL_ADDRESSES_CAPACITY, LOCAL_ADDRESSES_V4, LOCAL_ADDRESSES_V6, UNATTRIBUTED,
     UnattributedCounters, UnattributedReason,
@@ -15,10 +17,21 @@ use super::{KernelError, Unattributed};
 /// [`UnattributedCounters`] as aya wants it.
 #[derive(Clone, Copy)]
 #[repr(transparent)]
-struct PlainCounters(UnattributedCounters);
+pub(super) struct PlainCounters(UnattributedCounters);
 
 // SAFETY: `UnattributedCounters` is `repr(C)`, two `u64` without padding, valid for every bit pattern.
 unsafe impl aya::Pod for PlainCounters {}
+
+/// A program of the object by name, as the kind that it must be.
+pub(super) fn program_mut<'a, P>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut P, KernelError>
+where
+    &'a mut P: TryFrom<&'a mut Program, Error = ProgramError>,
+{
+    let program = ebpf
+        .program_mut(name)
+        .ok_or_else(|| KernelError::Load(format!("{name} is not in the object")))?;
+    program.try_into().map_err(|error| KernelError::load(&error))
+}
 
 /// A map of the object by name.
 pub(super) fn find_mut<'a>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut Map, KernelError> {
@@ -75,6 +88,14 @@ where
 pub(super) fn unattributed(ebpf: &Ebpf) -> Result<Vec<Unattributed>, KernelError> {
     let failed = |error: aya::maps::MapError| KernelError::map(UNATTRIBUTED, &error);
     let map: PerCpuArray<&MapData, PlainCounters> = find(ebpf, UNATTRIBUTED)?.try_into().map_err(failed)?;
+    unattributed_rows(&map)
+}
+
+/// The same from the map itself.
+pub(super) fn unattributed_rows<T: Borrow<MapData>>(
+    map: &PerCpuArray<T, PlainCounters>,
+) -> Result<Vec<Unattributed>, KernelError> {
+    let failed = |error: aya::maps::MapError| KernelError::map(UNATTRIBUTED, &error);
     let mut rows = Vec::with_capacity(UnattributedReason::ALL.len());
     for reason in UnattributedReason::ALL {
         let values = map.get(&(reason as u32), 0).map_err(failed)?;

@@ -9,33 +9,45 @@
 )]
 
 mod attach;
-mod bpffs;
+pub mod bpffs;
+pub mod cgroup;
 mod clsact;
+mod connections;
 mod counters;
 mod error;
+pub mod inspect;
 mod life;
 mod link;
+mod log;
 mod maps;
 mod namespace;
+mod offsets;
 mod pins;
 mod slots;
+mod takeover;
 mod tcx;
 mod uninstall;
+mod xdp;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use aya::{Ebpf, EbpfLoader, include_bytes_aligned};
-use portmeter_ebpf::layout;
+use portmeter_ebpf::layout::{self, MapLife};
 use uuid::Uuid;
 
 use crate::config::HookChoice;
+use crate::store::LifeOrigin;
 
 pub use attach::{Attached, Hook};
+pub use connections::ConnectionWatch;
 pub use counters::KernelCounters;
 pub use error::KernelError;
-use pins::Pins;
+pub use log::KernelLog;
+use pins::Place;
+pub use pins::{Pins, ROOT as PIN_ROOT};
+use takeover::{Needs, Takeover};
 pub use uninstall::{Leftover, uninstall};
 
 /// The programs, built by `cargo xtask ebpf`.
@@ -60,17 +72,31 @@ pub struct KernelOptions<'a> {
     pub ports: &'a BTreeSet<u16>,
     /// The ledger that books the counters.
     pub ledger_id: Uuid,
+    /// Whether the programs tell of rare events.
+    pub log: bool,
 }
 
 /// The loaded programs and their maps.
 pub struct Kernel {
     ebpf: Ebpf,
     pins: Pins,
+    place: Place,
     hook: Hook,
     counters: Arc<KernelCounters>,
-    origin: crate::store::LifeOrigin,
+    life: MapLife,
     attached: BTreeMap<u32, Attached>,
     is_new_life: bool,
+    predecessor: Option<Predecessor>,
+    connection_watch: ConnectionWatch,
+}
+
+/// Maps that are being moved away from: what they hold has to be booked before they go.
+#[derive(Clone)]
+pub struct Predecessor {
+    /// Their counters.
+    pub counters: Arc<KernelCounters>,
+    /// Where they come from, for the ledger.
+    pub origin: LifeOrigin,
 }
 
 /// Packets that may belong to a tracked port but cannot be attributed to it.
@@ -85,44 +111,60 @@ pub struct Unattributed {
 }
 
 impl Kernel {
-    /// Loads the programs; takes up the pinned maps of this instance where there are some, makes them otherwise.
+    /// Loads the programs; takes up the pinned maps of this instance where they fit, makes new ones otherwise.
     /// Nothing is attached or replaced yet, so a failure leaves what runs as it was.
     pub fn open(options: &KernelOptions<'_>) -> Result<Self, KernelError> {
         bpffs::ensure_mounted()?;
         let hook = attach::choose_hook(options.hook)?;
         let pins = Pins::of(options.instance);
-        let is_new_life = pins.prepare()? || life::clear_unfinished(&pins)?;
-        let result = Self::load(options, hook, pins.clone(), is_new_life);
-        if result.is_err() && is_new_life {
-            pins.remove_maps();
-            pins.remove_folder();
+        pins.prepare()?;
+        let takeover = find_takeover(options, &pins)?;
+        let result = Self::load(options, hook, pins.clone(), takeover);
+        if result.is_err() {
+            match takeover {
+                Takeover::Begin => {
+                    pins.remove_maps(Place::Maps);
+                    pins.remove_folder();
+                }
+                Takeover::Migrate { .. } => pins.remove_maps(Place::Successors),
+                Takeover::TakeUp(_) | Takeover::Continue { .. } | Takeover::Finish(_) => {}
+            }
         }
         result
     }
 
-    fn load(options: &KernelOptions<'_>, hook: Hook, pins: Pins, is_new_life: bool) -> Result<Self, KernelError> {
-        let life = if is_new_life {
-            life::new(options.ledger_id, slots::capacity_for(options.ports.len()))?
-        } else {
-            let life = life::read(&pins)?;
-            life::check(&life, options.instance)?;
-            life
+    fn load(options: &KernelOptions<'_>, hook: Hook, pins: Pins, takeover: Takeover) -> Result<Self, KernelError> {
+        let (place, found, predecessor) = make_room(&pins, takeover)?;
+        let is_new_life = found.is_none();
+        let found = match found {
+            Some(life) => life,
+            None => life::new(options.ledger_id, slots::capacity_for(options.ports.len()))?,
         };
-        let mut ebpf = load_object(&pins, life.slot_capacity, life.cpu_count)?;
-        if is_new_life {
-            life::write(&mut ebpf, &life)?;
-        }
+        // Where nothing watched the connections for a while, those marked as open may have closed unseen.
+        let is_watched = connections::is_attached(&pins);
+        let life = MapLife {
+            connection_generation: found.connection_generation + u32::from(!is_watched),
+            ..found
+        };
+        let mut ebpf = load_object(&pins, place, &life, options.log)?;
         let slots = slots::track(&mut ebpf, options.ports, life.slot_capacity)?;
-        let counters = Arc::new(KernelCounters::map(&mut ebpf, &life, slots)?);
-        attach::load_programs(&mut ebpf)?;
+        let counters = KernelCounters::map(&mut ebpf, &life, slots, &pins.map(place, layout::CONNECTION_OFFSETS))?;
+        attach::load_programs(&mut ebpf, hook)?;
+        if !is_watched {
+            counters.begin_connections_anew()?;
+        }
+        life::write(&mut ebpf, &life)?;
         Ok(Self {
             ebpf,
             pins,
+            place,
             hook,
-            counters,
-            origin: life::origin(&life),
+            counters: Arc::new(counters),
+            life,
             attached: BTreeMap::new(),
             is_new_life,
+            predecessor,
+            connection_watch: ConnectionWatch::Incomplete("connections are not watched yet".to_owned()),
         })
     }
 
@@ -132,29 +174,81 @@ impl Kernel {
     }
 
     /// Where the maps come from and which ledger books them so far.
-    pub fn origin(&self) -> &crate::store::LifeOrigin {
-        &self.origin
+    pub fn origin(&self) -> LifeOrigin {
+        life::origin(&self.life)
     }
 
     /// Notes in the maps that `ledger_id` books them from now on.
     pub fn adopt(&mut self, ledger_id: Uuid) -> Result<(), KernelError> {
-        if self.origin.ledger_id == ledger_id {
+        if self.life.ledger_id == *ledger_id.as_bytes() {
             return Ok(());
         }
-        let life = layout::MapLife {
-            ledger_id: *ledger_id.as_bytes(),
-            ..life::read(&self.pins)?
+        self.life.ledger_id = *ledger_id.as_bytes();
+        life::write(&mut self.ebpf, &self.life)
+    }
+
+    /// Counts connections from now on: those to come, and those that are there already. Where that cannot be, the
+    /// socket tables have to do, and the answer says why.
+    pub fn watch_connections(&mut self) -> &ConnectionWatch {
+        let attached = connections::attach(&mut self.ebpf, &self.pins);
+        let adoption = connections::adopt(&mut self.ebpf);
+        if let (Ok(()), Ok(adoption)) = (&attached, &adoption) {
+            tracing::debug!(
+                adopted = adoption.adopted,
+                failed = adoption.failed,
+                "older connections taken over"
+            );
+        }
+        self.connection_watch = connections::watch(&attached, &adoption);
+        self.counters
+            .set_counts_connections(self.connection_watch == ConnectionWatch::Complete);
+        &self.connection_watch
+    }
+
+    /// How completely connections are watched.
+    pub fn connection_watch(&self) -> &ConnectionWatch {
+        &self.connection_watch
+    }
+
+    /// What the programs tell of rare events; can be taken once.
+    pub fn take_log(&mut self) -> Result<KernelLog, KernelError> {
+        KernelLog::take(&mut self.ebpf)
+    }
+
+    /// The maps that are being moved away from, come to rest: every program has been replaced by one that counts into
+    /// their successors, and those that were still running have ended. `None` when there are none.
+    ///
+    /// To be called when everything is attached, and followed by [`Self::forget_predecessor`] once it is booked.
+    pub fn settled_predecessor(&self) -> Result<Option<Predecessor>, KernelError> {
+        let Some(predecessor) = &self.predecessor else {
+            return Ok(None);
         };
-        life::write(&mut self.ebpf, &life)?;
-        self.origin.ledger_id = ledger_id;
+        link::wait_for_running_programs().map_err(|source| KernelError::Environment {
+            what: "the end of running programs",
+            source,
+        })?;
+        Ok(Some(predecessor.clone()))
+    }
+
+    /// Removes the maps that were moved away from, and gives their place to their successors.
+    pub fn forget_predecessor(&mut self) -> Result<(), KernelError> {
+        if self.predecessor.take().is_some() {
+            self.pins.promote_successors()?;
+            self.place = Place::Maps;
+        }
         Ok(())
     }
 
-    /// Takes back what a failed start put into the kernel; maps of an earlier start stay and count on.
+    /// Takes back what a failed start put into the kernel; maps of an earlier start stay and count on. So does a move
+    /// that has begun: the next start goes on with it.
     pub fn take_back(&mut self) {
-        if self.is_new_life {
-            self.detach_all();
-            self.remove_pins();
+        match (self.is_new_life, &self.predecessor) {
+            (true, None) => {
+                self.detach_all();
+                self.remove_pins();
+            }
+            (true, Some(_)) if self.attached.is_empty() => self.pins.remove_maps(Place::Successors),
+            _ => {}
         }
     }
 
@@ -173,24 +267,73 @@ impl Kernel {
         for (_, attached) in std::mem::take(&mut self.attached) {
             self.detach(&attached);
         }
+        link::detach_and_unpin(&self.pins.connections_link());
     }
 
     /// Removes the pinned maps: their counts are gone when nobody holds them any more.
     pub fn remove_pins(&self) {
-        self.pins.remove_maps();
+        self.pins.remove_maps(Place::Maps);
         self.pins.remove_folder();
     }
 }
 
+/// Finds out what to do with the maps that are there.
+fn find_takeover(options: &KernelOptions<'_>, pins: &Pins) -> Result<Takeover, KernelError> {
+    let (present, successors) = (life::find(pins, Place::Maps)?, life::find(pins, Place::Successors)?);
+    let needs = Needs {
+        netns_cookie: life::netns_cookie()?,
+        ports_fit: slots::fit(pins, present, options.ports)?,
+    };
+    takeover::decide(present, successors, needs).map_err(|refusal| KernelError::refusal(refusal, options.instance))
+}
+
+/// Makes or clears the places that the takeover needs. Gives where this start's maps lie, their life if they are there
+/// already, and the maps that have to be booked and removed.
+fn make_room(pins: &Pins, takeover: Takeover) -> Result<(Place, Option<MapLife>, Option<Predecessor>), KernelError> {
+    let predecessor = |life: &MapLife| -> Result<_, KernelError> {
+        Ok(Some(Predecessor {
+            counters: Arc::new(KernelCounters::from_pins(pins, Place::Maps)?),
+            origin: life::origin(life),
+        }))
+    };
+    Ok(match takeover {
+        Takeover::Begin => {
+            // Counters that no life vouches for must not be booked.
+            pins.remove_maps(Place::Maps);
+            pins.remove_maps(Place::Successors);
+            (Place::Maps, None, None)
+        }
+        Takeover::TakeUp(life) => {
+            pins.remove_maps(Place::Successors);
+            (Place::Maps, Some(life), None)
+        }
+        Takeover::Migrate { from } => {
+            pins.remove_maps(Place::Successors);
+            pins.prepare_successors()?;
+            (Place::Successors, None, predecessor(&from)?)
+        }
+        Takeover::Continue { from, to } => (Place::Successors, Some(to), predecessor(&from)?),
+        Takeover::Finish(life) => {
+            pins.promote_successors()?;
+            (Place::Maps, Some(life), None)
+        }
+    })
+}
+
 /// Creates the maps, or takes up the pinned ones, and relocates the programs.
-fn load_object(pins: &Pins, slot_capacity: u32, cpu_count: u32) -> Result<Ebpf, KernelError> {
+fn load_object(pins: &Pins, place: Place, life: &MapLife, log: bool) -> Result<Ebpf, KernelError> {
+    let log_level = log::level(log);
     let mut loader = EbpfLoader::new();
     for name in pins::MAPS {
-        loader.map_pin_path(name, pins.map(name));
+        loader.map_pin_path(name, pins.map(place, name));
     }
     loader
-        .map_max_entries(layout::PORT_COUNTERS, slot_capacity * cpu_count)
-        .override_global(layout::SLOT_CAPACITY, &slot_capacity, true)
+        .map_max_entries(layout::PORT_COUNTERS, life.slot_capacity * life.cpu_count)
+        .map_max_entries(layout::CONNECTION_OFFSETS, life.slot_capacity)
+        .override_global(layout::SLOT_CAPACITY, &life.slot_capacity, true)
+        .override_global(layout::NETNS_COOKIE, &life.netns_cookie, true)
+        .override_global(layout::CONNECTION_GENERATION, &life.connection_generation, true)
+        .override_global(layout::LOG_LEVEL, &log_level, true)
         .load(OBJECT)
         .map_err(|error| KernelError::load(&error))
 }

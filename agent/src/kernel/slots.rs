@@ -3,10 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use aya::Ebpf;
-use aya::maps::Array;
+use aya::maps::{Array, Map, MapData};
 use portmeter_ebpf::layout::{PORT_SLOTS, PORT_SLOTS_CAPACITY};
 
-use super::{KernelError, maps};
+use super::pins::Place;
+use super::takeover::Found;
+use super::{KernelError, Pins, maps};
 
 /// Fewest slots: one page of cache lines for each CPU, so that ports can be added without new maps.
 const MIN_CAPACITY: u32 = 1_024;
@@ -37,12 +39,25 @@ pub(super) fn assign(
     Some(wanted)
 }
 
+/// Whether every port of `tracked` has a slot in the maps that were found, or room for one.
+pub(super) fn fit(pins: &Pins, found: Found, tracked: &BTreeSet<u16>) -> Result<bool, KernelError> {
+    let Found::Maps(life) = found else {
+        return Ok(false);
+    };
+    Ok(assign(&from_pins(pins, Place::Maps)?, tracked, life.slot_capacity).is_some())
+}
+
+/// Every port that has a slot in pinned maps.
+pub(super) fn from_pins(pins: &Pins, place: Place) -> Result<BTreeMap<u16, i32>, KernelError> {
+    let failed = |error: &dyn std::error::Error| KernelError::map(PORT_SLOTS, error);
+    let data = MapData::from_pin(pins.map(place, PORT_SLOTS)).map_err(|error| failed(&error))?;
+    let map = Map::from_map_data(data).map_err(|error| failed(&error))?;
+    let array: Array<_, i32> = map.try_into().map_err(|error| failed(&error))?;
+    read(&array)
+}
+
 /// Makes the programs count `tracked` and nothing else; gives the slot of every port that has one.
-pub(super) fn track(
-    ebpf: &mut Ebpf,
-    tracked: &BTreeSet<u16>,
-    capacity: u32,
-) -> Result<BTreeMap<u16, u32>, KernelError> {
+pub(super) fn track(ebpf: &mut Ebpf, tracked: &BTreeSet<u16>, capacity: u32) -> Result<Vec<(u16, u32)>, KernelError> {
     let map = maps::find_mut(ebpf, PORT_SLOTS)?;
     let mut array: Array<_, i32> = map.try_into().map_err(|error| KernelError::map(PORT_SLOTS, &error))?;
     let present = read(&array)?;
@@ -61,7 +76,8 @@ pub(super) fn track(
 }
 
 /// The slot of every port that has one, tracked still or no longer: what such a port counted last has to be booked too.
-pub(super) fn slots_of(values: &BTreeMap<u16, i32>) -> BTreeMap<u16, u32> {
+/// Ascending by port.
+pub(super) fn slots_of(values: &BTreeMap<u16, i32>) -> Vec<(u16, u32)> {
     values
         .iter()
         .filter_map(|(port, value)| Some((*port, value.unsigned_abs().checked_sub(1)?)))
@@ -97,7 +113,7 @@ mod tests {
         let third = assign(&second, &BTreeSet::from([10]), 3).unwrap();
         assert_eq!(third, BTreeMap::from([(10, 1), (20, -2), (30, -3)]));
         assert_eq!(assign(&third, &BTreeSet::from([40]), 3), None);
-        assert_eq!(slots_of(&third), BTreeMap::from([(10, 0), (20, 1), (30, 2)]));
+        assert_eq!(slots_of(&third), [(10, 0), (20, 1), (30, 2)]);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use aya::programs::tc::{SchedClassifier, SchedClassifierLink, SchedClassifierLin
 use aya::programs::{ProgramError, TcAttachType};
 
 use super::link::detach_and_unpin;
-use super::pins::{Direction, LinkPin};
+use super::pins::{Direction, LinkKind, LinkPin};
 use super::{KernelError, Pins};
 use crate::network::plan::Target;
 
@@ -38,7 +38,7 @@ pub(super) fn attach(
         .map_err(|error| failed(&error))?;
     let link = take(program, id).map_err(|error| failed(&error))?;
     let link = FdLink::try_from(link).map_err(|error| failed(&error))?;
-    link.pin(pins.link(&target.name, target.index, direction))
+    link.pin(pins.link(&target.name, target.index, LinkKind::Tc(direction)))
         .map_err(|error| failed(&error))?;
     Ok(())
 }

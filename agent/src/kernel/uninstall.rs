@@ -1,24 +1,24 @@
 //! Taking everything out of the kernel again.
 
+use std::sync::Arc;
+
 use super::link::detach_and_unpin;
-use super::{KernelCounters, KernelError, Pins, clsact};
+use super::pins::Place;
+use super::takeover::Found;
+use super::{KernelCounters, KernelError, Pins, Predecessor, clsact, life};
 
 /// What an instance leaves when its programs are detached: counters that have come to rest, still pinned.
 pub struct Leftover {
     pins: Pins,
-    /// The counters; `None` when no maps were pinned.
-    pub counters: Option<KernelCounters>,
+    /// The counters, the older ones first: more than one set where a move between maps was cut short.
+    pub counters: Vec<Predecessor>,
 }
 
 impl Leftover {
-    /// Where the maps come from, for the ledger.
-    pub fn origin(&self) -> Result<crate::store::LifeOrigin, KernelError> {
-        Ok(super::life::origin(&super::life::read(&self.pins)?))
-    }
-
     /// Removes the pins, and with them the counts.
     pub fn remove(self) {
-        self.pins.remove_maps();
+        self.pins.remove_maps(Place::Maps);
+        self.pins.remove_maps(Place::Successors);
         self.pins.remove_folder();
     }
 }
@@ -30,11 +30,16 @@ pub fn uninstall(instance: &str, interfaces: &[String]) -> Result<Leftover, Kern
     for pin in pins.links() {
         detach_and_unpin(&pin.path);
     }
+    detach_and_unpin(&pins.connections_link());
     clsact::detach_all(&pins, interfaces);
-    let counters = if pins.exist() {
-        Some(KernelCounters::from_pins(&pins)?)
-    } else {
-        None
-    };
+    let mut counters = Vec::new();
+    for place in [Place::Maps, Place::Successors] {
+        if let Found::Maps(life) = life::find(&pins, place)? {
+            counters.push(Predecessor {
+                counters: Arc::new(KernelCounters::from_pins(&pins, place)?),
+                origin: life::origin(&life),
+            });
+        }
+    }
     Ok(Leftover { pins, counters })
 }

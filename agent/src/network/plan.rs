@@ -29,6 +29,8 @@ pub struct Target {
     pub name: String,
     /// Whether its packets begin with an Ethernet header.
     pub has_link_header: bool,
+    /// Whether it is this host talking to itself.
+    pub is_loopback: bool,
 }
 
 /// Decides where to count.
@@ -43,6 +45,7 @@ pub fn plan(network: &HostNetwork, wanted: &Interfaces) -> Plan {
                 index: interface.index,
                 name: interface.name.clone(),
                 has_link_header: *has_link_header,
+                is_loopback: interface.link_layer == LinkLayer::Loopback,
             }),
             _ => plan.left_out.push(interface.name.clone()),
         }

@@ -1,6 +1,5 @@
 //! Bytes per second of each port over the last sampling interval.
 
-use std::collections::HashMap;
 use std::sync::RwLock;
 use std::time::Instant;
 
@@ -16,43 +15,63 @@ pub struct Rates {
 #[derive(Default)]
 struct State {
     sampled_at: Option<Instant>,
-    total_bytes: HashMap<u16, u64>,
-    rates: HashMap<u16, f64>,
+    /// Ascending; the two below are in this order.
+    ports: Vec<u16>,
+    /// The last sample; none right after a reset.
+    total_bytes: Vec<Option<u64>>,
+    bytes_per_second: Vec<f64>,
 }
 
 impl Rates {
     /// Takes a sample of every port.
     pub fn sample(&self, reader: &dyn CounterReader, now: Instant) {
-        let totals: HashMap<u16, u64> = reader
-            .ports()
-            .iter()
-            .map(|port| (*port, reader.read(*port).total_bytes()))
-            .collect();
+        // Read before the lock is taken, so that nobody waits for it.
+        let mut sample = Vec::with_capacity(reader.ports().len());
+        reader.read_all(&mut |_, counter| sample.push(counter.total_bytes()));
         let mut state = self.state.write().expect("nothing panics while it holds this lock");
         let seconds = state.sampled_at.map_or(0.0, |before| (now - before).as_secs_f64());
-        state.rates = if seconds > 0.0 {
-            totals
-                .iter()
-                .filter_map(|(port, total)| Some((*port, rate(*total, *state.total_bytes.get(port)?, seconds))))
-                .collect()
-        } else {
-            HashMap::new()
-        };
-        state.total_bytes = totals;
+        if state.ports != reader.ports() {
+            *state = State::of(reader.ports());
+        }
+        let State {
+            total_bytes,
+            bytes_per_second,
+            ..
+        } = &mut *state;
+        for ((total, before), shown) in sample.into_iter().zip(total_bytes).zip(bytes_per_second) {
+            *shown = match before.replace(total) {
+                Some(before) if seconds > 0.0 => rate(total, before, seconds),
+                _ => 0.0,
+            };
+        }
         state.sampled_at = Some(now);
     }
 
     /// Bytes per second of `port`; 0 before a second sample or after a reset.
     pub fn get(&self, port: u16) -> f64 {
         let state = self.state.read().expect("nothing panics while it holds this lock");
-        state.rates.get(&port).copied().unwrap_or(0.0)
+        let at = state.ports.binary_search(&port);
+        at.map_or(0.0, |at| state.bytes_per_second[at])
     }
 
     /// Makes the port's rate 0 until two more samples were taken: bytes from before a reset are not shown after it.
     pub fn reset(&self, port: u16) {
         let mut state = self.state.write().expect("nothing panics while it holds this lock");
-        state.rates.remove(&port);
-        state.total_bytes.remove(&port);
+        if let Ok(at) = state.ports.binary_search(&port) {
+            state.total_bytes[at] = None;
+            state.bytes_per_second[at] = 0.0;
+        }
+    }
+}
+
+impl State {
+    fn of(ports: &[u16]) -> Self {
+        Self {
+            sampled_at: None,
+            ports: ports.to_vec(),
+            total_bytes: vec![None; ports.len()],
+            bytes_per_second: vec![0.0; ports.len()],
+        }
     }
 }
 
@@ -89,6 +108,10 @@ mod tests {
                 rx_bytes: self.0.load(Ordering::Relaxed),
                 ..Counter::default()
             }
+        }
+
+        fn active_connections(&self, _: u16) -> Option<u64> {
+            None
         }
     }
 

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 
 use super::keys::find;
 use super::{Rates, ServiceError};
-use crate::counters::{Counter, CounterReader};
+use crate::counters::{ConnectionSource, Counter, CounterReader};
 use crate::network::InterfaceStatistics;
 use crate::network::rtnetlink::NetworkReader;
 use crate::network::sockets::{self, Connection};
@@ -27,11 +27,13 @@ pub struct TrafficService {
 pub struct Traffic {
     /// The key.
     pub key: Arc<Key>,
-    /// Bytes and packets.
+    /// Bytes, packets and opened connections.
     pub shown: Counter,
     /// Bytes per second over the last sampling interval.
     pub rate_bytes_per_second: f64,
-    /// The connections of its port.
+    /// Completed incoming TCP connections of its port that are not closed.
+    pub active_connections: u64,
+    /// The connections one by one, where they were asked for or nothing else tells their number.
     pub connections: Vec<Connection>,
 }
 
@@ -55,12 +57,11 @@ impl TrafficService {
         }
     }
 
-    /// One key's traffic.
-    pub async fn get(&self, key_id: &str) -> Result<Reading, ServiceError> {
+    /// One key's traffic, with its connections one by one where `with_connections` asks for them.
+    pub async fn get(&self, key_id: &str, with_connections: bool) -> Result<Reading, ServiceError> {
         let id = find(&self.store, key_id)?.key.id.0;
-        let reading = self
-            .reading(|snapshot| snapshot.find(id).into_iter().cloned().collect())
-            .await?;
+        let select = |snapshot: &Snapshot| snapshot.find(id).into_iter().cloned().collect();
+        let reading = self.reading(select, with_connections).await?;
         // It may have been deleted in between.
         if reading.traffic.is_empty() {
             Err(ServiceError::key_not_found())
@@ -69,11 +70,12 @@ impl TrafficService {
         }
     }
 
-    /// The traffic of every key that has a port, in creation order.
-    pub async fn list(&self) -> Result<Reading, ServiceError> {
+    /// The traffic of every key that has a port, in creation order, with the connections one by one where
+    /// `with_connections` asks for them.
+    pub async fn list(&self, with_connections: bool) -> Result<Reading, ServiceError> {
         let with_port = |entry: &&Entry| entry.key.port.is_some();
-        self.reading(|snapshot| snapshot.entries.iter().filter(with_port).cloned().collect())
-            .await
+        let select = |snapshot: &Snapshot| snapshot.entries.iter().filter(with_port).cloned().collect();
+        self.reading(select, with_connections).await
     }
 
     /// This host's interfaces and their own counters, loopback left out.
@@ -100,17 +102,30 @@ impl TrafficService {
 
     /// Reads everything for the keys that `select` picks. The keys and their counters come last, together and
     /// without a pause, so that the answer is as fresh as it can be and speaks of one state.
-    async fn reading(&self, select: impl FnOnce(&Snapshot) -> Vec<Entry>) -> Result<Reading, ServiceError> {
-        let mut connections = connections_by_port().await?;
-        let traffic = select(&self.store.snapshot()).into_iter().map(|entry| Traffic {
-            shown: entry.shown(&*self.reader),
-            rate_bytes_per_second: entry.key.port.map_or(0.0, |port| self.rates.get(port)),
-            connections: entry
-                .key
-                .port
-                .and_then(|port| connections.remove(&port))
-                .unwrap_or_default(),
-            key: entry.key,
+    async fn reading(
+        &self,
+        select: impl FnOnce(&Snapshot) -> Vec<Entry>,
+        with_connections: bool,
+    ) -> Result<Reading, ServiceError> {
+        // Listing every socket of the host is the one expensive thing here, and the kernel mostly makes it needless.
+        let are_listed = with_connections || self.reader.connection_source() == ConnectionSource::SocketTables;
+        let mut listed = if are_listed {
+            connections_by_port().await?
+        } else {
+            HashMap::new()
+        };
+        let traffic = select(&self.store.snapshot()).into_iter().map(|entry| {
+            let port = entry.key.port;
+            let connections = port.and_then(|port| listed.remove(&port)).unwrap_or_default();
+            Traffic {
+                shown: entry.shown(&*self.reader),
+                rate_bytes_per_second: port.map_or(0.0, |port| self.rates.get(port)),
+                active_connections: port
+                    .and_then(|port| self.reader.active_connections(port))
+                    .unwrap_or(connections.len() as u64),
+                connections,
+                key: entry.key,
+            }
         });
         Ok(Reading {
             traffic: traffic.collect(),

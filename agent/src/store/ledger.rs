@@ -60,14 +60,16 @@ pub(super) fn write(connection: &Connection, life: MapLifeId, booking: &Booking)
 
 fn add_to_key(connection: &Connection, id: KeyId, delta: Counter) -> rusqlite::Result<()> {
     let sql = "UPDATE key_totals SET rx_bytes = rx_bytes + ?2, rx_packets = rx_packets + ?3,
-                   tx_bytes = tx_bytes + ?4, tx_packets = tx_packets + ?5 WHERE key_id = ?1";
+                   tx_bytes = tx_bytes + ?4, tx_packets = tx_packets + ?5,
+                   connections_opened = connections_opened + ?6 WHERE key_id = ?1";
     let figures = columns(delta);
     let changed = connection.prepare_cached(sql)?.execute(params![
         id.0.to_string(),
         figures[0],
         figures[1],
         figures[2],
-        figures[3]
+        figures[3],
+        figures[4]
     ])?;
     // A booking that found no row would be a byte lost in silence.
     if changed == 1 {
@@ -78,14 +80,16 @@ fn add_to_key(connection: &Connection, id: KeyId, delta: Counter) -> rusqlite::R
 }
 
 fn add_to_port(connection: &Connection, port: u16, delta: Counter) -> rusqlite::Result<()> {
-    let sql = "INSERT INTO port_totals (port, rx_bytes, rx_packets, tx_bytes, tx_packets) VALUES (?1, ?2, ?3, ?4, ?5)
+    let sql = "INSERT INTO port_totals (port, rx_bytes, rx_packets, tx_bytes, tx_packets, connections_opened)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6)
                ON CONFLICT (port) DO UPDATE SET rx_bytes = rx_bytes + excluded.rx_bytes,
                    rx_packets = rx_packets + excluded.rx_packets, tx_bytes = tx_bytes + excluded.tx_bytes,
-                   tx_packets = tx_packets + excluded.tx_packets";
+                   tx_packets = tx_packets + excluded.tx_packets,
+                   connections_opened = connections_opened + excluded.connections_opened";
     let figures = columns(delta);
-    connection
-        .prepare_cached(sql)?
-        .execute(params![port, figures[0], figures[1], figures[2], figures[3]])?;
+    connection.prepare_cached(sql)?.execute(params![
+        port, figures[0], figures[1], figures[2], figures[3], figures[4]
+    ])?;
     Ok(())
 }
 
@@ -96,8 +100,9 @@ pub(super) fn write_checkpoint(
     port: u16,
     checkpoint: Counter,
 ) -> rusqlite::Result<()> {
-    let sql = "INSERT OR REPLACE INTO checkpoints (map_life, port, rx_bytes, rx_packets, tx_bytes, tx_packets)
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+    let sql = "INSERT OR REPLACE INTO checkpoints
+                   (map_life, port, rx_bytes, rx_packets, tx_bytes, tx_packets, connections_opened)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
     let figures = columns(checkpoint);
     connection.prepare_cached(sql)?.execute(params![
         life.0.to_string(),
@@ -105,7 +110,8 @@ pub(super) fn write_checkpoint(
         figures[0],
         figures[1],
         figures[2],
-        figures[3]
+        figures[3],
+        figures[4]
     ])?;
     Ok(())
 }
@@ -125,8 +131,10 @@ pub(super) fn enter_life(connection: &Connection, life: MapLifeId, origin: &Life
 
 /// The checkpoints of a life; a port without one stands at zero.
 pub(super) fn checkpoints(connection: &Connection, life: MapLifeId) -> rusqlite::Result<HashMap<u16, Counter>> {
-    let mut statement = connection
-        .prepare("SELECT port, rx_bytes, rx_packets, tx_bytes, tx_packets FROM checkpoints WHERE map_life = ?1")?;
+    let mut statement = connection.prepare(
+        "SELECT port, rx_bytes, rx_packets, tx_bytes, tx_packets, connections_opened
+         FROM checkpoints WHERE map_life = ?1",
+    )?;
     statement
         .query_map([life.0.to_string()], |row| Ok((row.get(0)?, counter(row, 1)?)))?
         .collect()
@@ -136,19 +144,22 @@ pub(super) fn checkpoints(connection: &Connection, life: MapLifeId) -> rusqlite:
 pub(super) fn totals_and_baselines(connection: &Connection) -> rusqlite::Result<HashMap<String, (Counter, Counter)>> {
     let mut statement = connection.prepare(
         "SELECT totals.key_id, totals.rx_bytes, totals.rx_packets, totals.tx_bytes, totals.tx_packets,
-                baselines.rx_bytes, baselines.rx_packets, baselines.tx_bytes, baselines.tx_packets
+                totals.connections_opened,
+                baselines.rx_bytes, baselines.rx_packets, baselines.tx_bytes, baselines.tx_packets,
+                baselines.connections_opened
          FROM key_totals AS totals JOIN key_baselines AS baselines USING (key_id)",
     )?;
     statement
-        .query_map([], |row| Ok((row.get(0)?, (counter(row, 1)?, counter(row, 5)?))))?
+        .query_map([], |row| Ok((row.get(0)?, (counter(row, 1)?, counter(row, 6)?))))?
         .collect()
 }
 
 /// Makes the key's present total the zero of its current figures.
 pub(super) fn set_baseline(connection: &Connection, id: KeyId) -> rusqlite::Result<()> {
     connection.execute(
-        "UPDATE key_baselines SET (rx_bytes, rx_packets, tx_bytes, tx_packets) =
-             (SELECT rx_bytes, rx_packets, tx_bytes, tx_packets FROM key_totals WHERE key_totals.key_id = ?1)
+        "UPDATE key_baselines SET (rx_bytes, rx_packets, tx_bytes, tx_packets, connections_opened) =
+             (SELECT rx_bytes, rx_packets, tx_bytes, tx_packets, connections_opened
+              FROM key_totals WHERE key_totals.key_id = ?1)
          WHERE key_id = ?1",
         [id.0.to_string()],
     )?;
@@ -162,7 +173,8 @@ pub(super) fn retire_total(connection: &Connection, id: KeyId) -> rusqlite::Resu
              rx_bytes = deleted_key_totals.rx_bytes + totals.rx_bytes,
              rx_packets = deleted_key_totals.rx_packets + totals.rx_packets,
              tx_bytes = deleted_key_totals.tx_bytes + totals.tx_bytes,
-             tx_packets = deleted_key_totals.tx_packets + totals.tx_packets
+             tx_packets = deleted_key_totals.tx_packets + totals.tx_packets,
+             connections_opened = deleted_key_totals.connections_opened + totals.connections_opened
          FROM key_totals AS totals WHERE totals.key_id = ?1",
         [id.0.to_string()],
     )?;
@@ -170,12 +182,13 @@ pub(super) fn retire_total(connection: &Connection, id: KeyId) -> rusqlite::Resu
 }
 
 /// SQLite's integers are signed; a counter that passed 2^63 bytes would need 90 years at 100 Gbit/s.
-fn columns(counter: Counter) -> [i64; 4] {
+fn columns(counter: Counter) -> [i64; 5] {
     [
         counter.rx_bytes,
         counter.rx_packets,
         counter.tx_bytes,
         counter.tx_packets,
+        counter.connections_opened,
     ]
     .map(u64::cast_signed)
 }
@@ -187,5 +200,6 @@ fn counter(row: &Row<'_>, first: usize) -> rusqlite::Result<Counter> {
         rx_packets: figure(1)?,
         tx_bytes: figure(2)?,
         tx_packets: figure(3)?,
+        connections_opened: figure(4)?,
     })
 }

@@ -7,6 +7,7 @@
 //!
 //! WAL with synchronous=FULL: what a call has answered survives a power cut.
 
+mod inspect;
 mod keys;
 mod ledger;
 mod open;
@@ -26,6 +27,7 @@ use uuid::Uuid;
 use crate::counters::CounterReader;
 use crate::store::writer::Writer;
 
+pub use inspect::{LedgerFacts, inspect};
 pub use keys::lowest_free_port;
 pub use ledger::LifeOrigin;
 pub use open::OpenError;
@@ -69,6 +71,7 @@ type Job = Box<dyn FnOnce(&mut Writer) -> ControlFlow<()> + Send>;
 
 /// The open store.
 pub struct Store {
+    ledger_id: Uuid,
     jobs: mpsc::Sender<Job>,
     snapshot: Arc<ArcSwap<Snapshot>>,
     thread: Mutex<Option<JoinHandle<()>>>,
@@ -129,6 +132,7 @@ impl OpenStore {
             })
             .expect("the system gives a thread at start");
         Ok(Store {
+            ledger_id: self.ledger_id,
             jobs,
             snapshot,
             thread: Mutex::new(Some(thread)),
@@ -180,6 +184,14 @@ impl Store {
     /// Reads every counter and books what is new, in one transaction.
     pub async fn book(&self) -> Result<(), StoreError> {
         self.call(Writer::book_all).await
+    }
+
+    /// Books what a past life of the maps holds beyond its checkpoints, which its counters must not change any more.
+    /// Asked again, it books nothing twice.
+    pub async fn book_past_life(&self, reader: Arc<dyn CounterReader>, origin: LifeOrigin) -> Result<(), StoreError> {
+        let own_id = self.ledger_id;
+        self.call(move |writer| writer.book_past_life(&*reader, &origin, own_id))
+            .await
     }
 
     /// Books a last time, lets go of the database and waits until it is closed. Later calls answer

@@ -78,7 +78,7 @@ pub(super) fn open(path: &Path) -> Result<(Connection, Uuid), OpenError> {
 }
 
 /// Looks at the file's header (SQLite's file format, section 1.3) before SQLite touches anything.
-fn check_header(path: &Path) -> Result<(), OpenError> {
+pub(super) fn check_header(path: &Path) -> Result<(), OpenError> {
     let mut header = [0_u8; 100];
     let read = match File::open(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
@@ -112,7 +112,7 @@ fn read_up_to(file: &mut File, buffer: &mut [u8]) -> std::io::Result<usize> {
 }
 
 /// The same check through SQLite, which also sees what only the write-ahead log holds yet.
-fn check_versions(connection: &Connection, path: &Path) -> Result<(), OpenError> {
+pub(super) fn check_versions(connection: &Connection, path: &Path) -> Result<(), OpenError> {
     let number = |name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, u32>(0));
     match (number("user_version"), number("application_id")) {
         (Ok(version), Ok(application)) => check_numbers(path, version, application),
@@ -138,7 +138,7 @@ fn check_numbers(path: &Path, user_version: u32, application_id: u32) -> Result<
     Ok(())
 }
 
-fn check_integrity(connection: &Connection, path: &Path) -> Result<(), OpenError> {
+pub(super) fn check_integrity(connection: &Connection, path: &Path) -> Result<(), OpenError> {
     let finding = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get::<_, String>(0));
     match finding {
         Ok(finding) if finding == "ok" => Ok(()),
@@ -150,7 +150,7 @@ fn check_integrity(connection: &Connection, path: &Path) -> Result<(), OpenError
     }
 }
 
-fn damaged_or(error: rusqlite::Error, path: &Path) -> OpenError {
+pub(super) fn damaged_or(error: rusqlite::Error, path: &Path) -> OpenError {
     match error.sqlite_error_code() {
         Some(rusqlite::ErrorCode::DatabaseCorrupt | rusqlite::ErrorCode::NotADatabase) => OpenError::Damaged {
             path: path.to_owned(),

@@ -8,7 +8,10 @@ pub(super) const APPLICATION_ID: i32 = 0x504d_5452;
 /// Schema versions this build knows: the number of migrations.
 pub(super) const VERSION: usize = STEPS.len();
 
-const STEPS: &[M<'static>] = &[M::up(include_str!("migrations/001_keys_and_checkpoints.sql"))];
+const STEPS: &[M<'static>] = &[
+    M::up(include_str!("migrations/001_keys_and_checkpoints.sql")),
+    M::up(include_str!("migrations/002_connections.sql")),
+];
 
 /// Every migration, in order.
 pub(super) const fn migrations() -> Migrations<'static> {

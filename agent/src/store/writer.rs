@@ -81,6 +81,28 @@ impl Writer {
         })
     }
 
+    /// Books what a past life holds beyond its checkpoints. What another ledger has booked is that ledger's.
+    pub(super) fn book_past_life(
+        &mut self,
+        reader: &dyn CounterReader,
+        origin: &LifeOrigin,
+        own_id: Uuid,
+    ) -> Result<(), StoreError> {
+        if origin.ledger_id != own_id {
+            return Ok(());
+        }
+        let life = reader.map_life();
+        let mut next = Snapshot::clone(&self.published.load());
+        let transaction = self.connection.transaction()?;
+        ledger::enter_life(&transaction, life, origin)?;
+        let checkpoints = ledger::checkpoints(&transaction, life)?;
+        let counters = reader.ports().iter().map(|port| (*port, reader.read(*port)));
+        book(&transaction, &mut next, life, &checkpoints, counters)?;
+        transaction.commit()?;
+        self.publish(next);
+        Ok(())
+    }
+
     pub(super) fn create_key(&mut self, new: NewKey) -> Result<Key, StoreError> {
         if self.published.load().entries.len() >= self.ports.len() {
             return Err(StoreError::KeyLimitReached(self.ports.len()));
@@ -220,26 +242,8 @@ impl Writer {
     ) -> Result<(), StoreError> {
         let mut next = Snapshot::clone(&self.published.load());
         let transaction = self.connection.transaction()?;
-        let holders: HashMap<u16, usize> = next
-            .entries
-            .iter()
-            .enumerate()
-            .filter_map(|(at, entry)| Some((entry.key.port?, at)))
-            .collect();
-        let mut moved = Vec::new();
-        for &port in ports {
-            let holder = holders.get(&port).copied();
-            let key = holder.map(|at| next.entries[at].key.id);
-            let checkpoint = self.checkpoints.get(&port).copied().unwrap_or_default();
-            let Some(booking) = ledger::booking(port, key, checkpoint, self.reader.read(port)) else {
-                continue;
-            };
-            ledger::write(&transaction, self.life, &booking)?;
-            if let Some(at) = holder {
-                next.entries[at].figures.booked += booking.delta;
-            }
-            moved.push((port, booking.checkpoint));
-        }
+        let counters = ports.iter().map(|port| (*port, self.reader.read(*port)));
+        let moved = book(&transaction, &mut next, self.life, &self.checkpoints, counters)?;
         edit(&transaction, &mut next)?;
         transaction.commit()?;
 
@@ -293,6 +297,38 @@ impl Writer {
         let held = self.probe.held_ports().map_err(StoreError::PortProbe)?;
         keys::lowest_free_port(self.ports.iter().copied(), assigned, &held).ok_or(StoreError::NoAvailablePort)
     }
+}
+
+/// Books the ports' counters beyond their checkpoints to whoever has the port, in the tables and in the next snapshot.
+/// Gives the checkpoints that have moved.
+fn book(
+    transaction: &Transaction<'_>,
+    next: &mut Snapshot,
+    life: MapLifeId,
+    checkpoints: &HashMap<u16, Counter>,
+    counters: impl Iterator<Item = (u16, Counter)>,
+) -> Result<Vec<(u16, Counter)>, StoreError> {
+    let holders: HashMap<u16, usize> = next
+        .entries
+        .iter()
+        .enumerate()
+        .filter_map(|(at, entry)| Some((entry.key.port?, at)))
+        .collect();
+    let mut moved = Vec::new();
+    for (port, counter) in counters {
+        let holder = holders.get(&port).copied();
+        let key = holder.map(|at| next.entries[at].key.id);
+        let checkpoint = checkpoints.get(&port).copied().unwrap_or_default();
+        let Some(booking) = ledger::booking(port, key, checkpoint, counter) else {
+            continue;
+        };
+        ledger::write(transaction, life, &booking)?;
+        if let Some(at) = holder {
+            next.entries[at].figures.booked += booking.delta;
+        }
+        moved.push((port, booking.checkpoint));
+    }
+    Ok(moved)
 }
 
 /// Now, in whole microseconds: what is answered today must equal what is read back tomorrow.

@@ -132,6 +132,7 @@ impl State {
             rx_packets: bytes,
             tx_packets: bytes / 2,
             connections: 1,
+            connections_opened: bytes / 3,
             rate_bytes_per_second: if is_reset { 0.0 } else { 1234.5 },
             connection_details: if include_connections {
                 vec![connection]

@@ -124,6 +124,10 @@ async fn simple_rows_show_what_was_counted() {
     assert_eq!(row["rx_formatted"], "9.54 MB");
     assert_eq!(row["tx_formatted"], "68.37 KB");
     assert_eq!((&row["rx_packets"], &row["tx_packets"]), (&json!(10002), &json!(5001)));
+    assert_eq!(
+        (&row["connections"], &row["connections_opened"]),
+        (&json!(1), &json!(3334))
+    );
     assert_eq!(row["uuid"], agent.key(1).uuid);
     assert_eq!(row["interface_traffic"]["rx_bytes"], 5_000_000_300_u64);
     assert_eq!(row["connection_details"][0]["remote"], "[2001:db8::7]:50000");

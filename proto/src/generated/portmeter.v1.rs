@@ -1350,6 +1350,12 @@ pub struct GetStateResponse {
     /// When the counters were last booked into the ledger.
     #[prost(message, optional, tag = "8")]
     pub last_booked_at: ::core::option::Option<::prost_types::Timestamp>,
+    #[prost(enumeration = "ConnectionSource", tag = "9")]
+    pub connection_source: i32,
+    /// Connections that this agent added to or took off the kernel programs' count, because the socket tables said
+    /// otherwise. Should stay 0.
+    #[prost(uint64, tag = "10")]
+    pub connection_corrections: u64,
 }
 /// How a program is attached to an interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
@@ -1360,6 +1366,8 @@ pub enum Hook {
     Tcx = 1,
     /// A filter on the clsact qdisc.
     Clsact = 2,
+    /// An XDP link in the driver for what is received, a TCX link for what is sent.
+    Xdp = 3,
 }
 impl Hook {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -1371,6 +1379,7 @@ impl Hook {
             Self::Unspecified => "HOOK_UNSPECIFIED",
             Self::Tcx => "HOOK_TCX",
             Self::Clsact => "HOOK_CLSACT",
+            Self::Xdp => "HOOK_XDP",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -1379,6 +1388,39 @@ impl Hook {
             "HOOK_UNSPECIFIED" => Some(Self::Unspecified),
             "HOOK_TCX" => Some(Self::Tcx),
             "HOOK_CLSACT" => Some(Self::Clsact),
+            "HOOK_XDP" => Some(Self::Xdp),
+            _ => None,
+        }
+    }
+}
+/// Where `Traffic.connections` comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum ConnectionSource {
+    Unspecified = 0,
+    /// The kernel programs count connections as they open and close.
+    Kernel = 1,
+    /// The kernel's socket tables are listed at the moment of the call.
+    SocketTables = 2,
+}
+impl ConnectionSource {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "CONNECTION_SOURCE_UNSPECIFIED",
+            Self::Kernel => "CONNECTION_SOURCE_KERNEL",
+            Self::SocketTables => "CONNECTION_SOURCE_SOCKET_TABLES",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "CONNECTION_SOURCE_UNSPECIFIED" => Some(Self::Unspecified),
+            "CONNECTION_SOURCE_KERNEL" => Some(Self::Kernel),
+            "CONNECTION_SOURCE_SOCKET_TABLES" => Some(Self::SocketTables),
             _ => None,
         }
     }
@@ -1785,6 +1827,9 @@ pub struct Traffic {
     /// The connections themselves, where the caller asked for them.
     #[prost(message, repeated, tag = "7")]
     pub connection_details: ::prost::alloc::vec::Vec<Connection>,
+    /// Incoming TCP connections whose handshake was completed, since the key was made or last reset.
+    #[prost(uint64, tag = "8")]
+    pub connections_opened: u64,
 }
 /// One established TCP connection.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

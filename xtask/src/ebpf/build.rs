@@ -30,15 +30,15 @@ pub(super) const FLAGS: [&str; 5] = [
     "--cfg=bpf_target_arch=\"x86_64\"",
 ];
 
-/// The crate in the object whose experimental features a stable compiler must let pass. Named rather than allowed for
-/// all, because build scripts read a general permission as "this is a nightly compiler".
-const EXPERIMENTAL_CRATE: &str = "aya_ebpf";
+/// The crates in the object whose experimental features (assembler for BPF) a stable compiler must let pass. Named
+/// rather than allowed for all, because build scripts read a general permission as "this is a nightly compiler".
+const EXPERIMENTAL_CRATES: &str = "aya_ebpf,portmeter_ebpf";
 
 /// Builds the programs and returns the object without debug information.
 pub(super) fn build(toolchain: &Toolchain, linker: &Path) -> Result<Vec<u8>> {
     let root = workspace_root();
     let target_folder = root.join("target/bpf");
-    let mut cargo = toolchain.cargo_build(EXPERIMENTAL_CRATE);
+    let mut cargo = toolchain.cargo_build(EXPERIMENTAL_CRATES);
     // Whatever the caller's environment says about flags, wrappers and profiles would end up in the object.
     for (name, _) in env::vars_os() {
         if changes_a_build(&name.to_string_lossy()) {

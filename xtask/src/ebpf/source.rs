@@ -15,8 +15,8 @@ use super::manifest::sha256;
 use super::toolchain::BPF_LINKER_VERSION;
 use crate::workspace_root;
 
-/// Crates that are compiled into the object, by the start of their names.
-const DEPENDENCIES: &str = "aya-ebpf";
+/// Crates that are compiled into the object, by the starts of their names.
+const DEPENDENCIES: [&str; 3] = ["aya-ebpf", "aya-log-common", "aya-log-ebpf"];
 
 /// SHA-256 of everything that the object is made from.
 pub(super) fn digest() -> Result<String> {
@@ -86,7 +86,7 @@ fn locked_dependencies(root: &Path) -> Result<Vec<String>> {
     let mut dependencies: Vec<_> = packages
         .iter()
         .filter_map(|package| Some(format!("{} {}", field(package, "name")?, field(package, "version")?)))
-        .filter(|dependency| dependency.starts_with(DEPENDENCIES))
+        .filter(|dependency| DEPENDENCIES.iter().any(|start| dependency.starts_with(start)))
         .collect();
     dependencies.sort();
     Ok(dependencies)

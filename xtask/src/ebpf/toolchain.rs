@@ -81,11 +81,11 @@ impl Toolchain {
     }
 
     /// The cargo to build with, told as much as this compiler needs.
-    pub(super) fn cargo_build(&self, experimental_crate: &str) -> Command {
+    pub(super) fn cargo_build(&self, experimental_crates: &str) -> Command {
         match self.kind {
             Kind::Debian => {
                 let mut cargo = command::cargo();
-                cargo.arg("build").env("RUSTC_BOOTSTRAP", experimental_crate);
+                cargo.arg("build").env("RUSTC_BOOTSTRAP", experimental_crates);
                 cargo
             }
             Kind::Nightly => {
