@@ -1,17 +1,24 @@
 //! Keeps the programs on the right interfaces: reads the network, decides, attaches, and again at every change.
 
+use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Interfaces;
-use crate::kernel::Kernel;
-use crate::network::plan::{Plan, plan};
+use crate::kernel::{Attached, Kernel};
+use crate::network::plan::{Plan, Target, plan};
 use crate::network::rtnetlink::{NetworkReader, NetworkWatcher};
 use crate::state::AgentState;
 
 /// How long to wait before a failed attachment is tried again although the network did not change.
 const RETRY_INTERVAL: std::time::Duration = std::time::Duration::from_secs(1);
+
+/// How many interfaces are attached to anew before the network is read again. The kernel takes about 25 ms for each, as
+/// it waits for every CPU to leave the old chain of programs; an address that changes meanwhile must not wait for
+/// hundreds of new interfaces.
+const NEW_AT_ONCE: usize = 8;
 
 /// What is needed to make the kernel side follow the network.
 pub struct Follower {
@@ -29,21 +36,47 @@ impl Follower {
     /// Makes the programs run where they should, now. Gives what the plan warned of; what could not be attached is
     /// in the state.
     pub async fn apply(&self) -> std::io::Result<Plan> {
-        let network = self.reader.read().await?;
-        let plan = plan(&network, &self.interfaces);
-        let (kernel, targets) = (Arc::clone(&self.kernel), plan.targets.clone());
-        let applied = tokio::task::spawn_blocking(move || {
+        // In one go: links of an earlier start that are not taken up at once would be detached meanwhile.
+        self.apply_in_steps_of(usize::MAX).await
+    }
+
+    /// The same, with the network read again after so many new attachments.
+    async fn apply_in_steps_of(&self, limit: usize) -> std::io::Result<Plan> {
+        let (mut tried, mut failures) = (BTreeSet::new(), Vec::new());
+        loop {
+            let network = self.reader.read().await?;
+            let plan = plan(&network, &self.interfaces);
+            let attached: BTreeSet<u32> = self.state.attached().iter().map(|one| one.target.index).collect();
+            let step = Step::towards(&plan.targets, &attached, &tried, limit);
+            tried.extend(step.targets.iter().map(|target| target.index));
+            let is_last = step.is_last;
+            let (attached, failed) = self.attach(network.addresses, step.targets).await?;
+            failures.extend(failed);
+            self.state.set_attached(attached.into_iter(), failures.clone());
+            if is_last {
+                return Ok(plan);
+            }
+        }
+    }
+
+    /// Tells the programs this host's addresses and makes them run on exactly `targets`; gives where they run then,
+    /// and what failed.
+    async fn attach(
+        &self,
+        addresses: BTreeSet<IpAddr>,
+        targets: Vec<Target>,
+    ) -> std::io::Result<(Vec<Attached>, Vec<String>)> {
+        let kernel = Arc::clone(&self.kernel);
+        let done = tokio::task::spawn_blocking(move || {
             let mut kernel = kernel.lock().expect("nothing panics while it holds this lock");
             // Addresses first: an interface that counts before its address is known would call its own packets
             // forwarded.
-            let addresses = kernel.set_addresses(&network.addresses);
+            let addresses = kernel.set_addresses(&addresses);
             let mut failures: Vec<String> = addresses.err().iter().map(ToString::to_string).collect();
             failures.extend(kernel.attach_to(&targets).iter().map(ToString::to_string));
-            (kernel.attached().cloned().collect::<Vec<_>>(), failures)
+            (kernel.attached().cloned().collect(), failures)
         });
-        let (attached, failures) = applied.await.map_err(std::io::Error::other)?;
-        self.state.set_attached(attached.into_iter(), failures);
-        Ok(plan)
+        done.await.map_err(std::io::Error::other)
     }
 
     /// Applies at every change of the network until `shutdown`.
@@ -68,7 +101,7 @@ impl Follower {
             if shutdown.run_until_cancelled(changed).await.is_none() {
                 return;
             }
-            let applied = self.apply().await;
+            let applied = self.apply_in_steps_of(NEW_AT_ONCE).await;
             is_settled = applied.is_ok() && self.state.problems().is_empty();
             match applied {
                 Ok(plan) => warn_once(&mut told, self.state.problems().into_iter().chain(plan.warnings)),
@@ -88,4 +121,62 @@ fn warn_once(told: &mut Vec<String>, warnings: impl Iterator<Item = String>) {
         tracing::info!("no longer so: {warning}");
     }
     *told = warnings;
+}
+
+/// What is attached to next, on the way to a plan's targets.
+#[derive(Debug, PartialEq, Eq)]
+struct Step {
+    targets: Vec<Target>,
+    is_last: bool,
+}
+
+impl Step {
+    /// Everything that is attached and stays so, and at most `limit` of those that are not and were not tried before.
+    fn towards(targets: &[Target], attached: &BTreeSet<u32>, tried: &BTreeSet<u32>, limit: usize) -> Self {
+        let is_attached = |target: &&Target| attached.contains(&target.index);
+        let is_new = |target: &&Target| !attached.contains(&target.index) && !tried.contains(&target.index);
+        let new: Vec<&Target> = targets.iter().filter(is_new).collect();
+        let kept = targets.iter().filter(is_attached);
+        Self {
+            targets: kept.chain(new.iter().copied().take(limit)).cloned().collect(),
+            is_last: new.len() <= limit,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The indexes that the next step attaches to, and whether it is the last.
+    fn step(targets: &[u32], attached: &[u32], tried: &[u32], limit: usize) -> (Vec<u32>, bool) {
+        let target = |index: &u32| Target {
+            index: *index,
+            name: format!("eth{index}"),
+            has_link_header: true,
+        };
+        let targets: Vec<Target> = targets.iter().map(target).collect();
+        let set = |indexes: &[u32]| indexes.iter().copied().collect();
+        let step = Step::towards(&targets, &set(attached), &set(tried), limit);
+        (step.targets.iter().map(|target| target.index).collect(), step.is_last)
+    }
+
+    #[test]
+    fn a_step_takes_so_many_new_interfaces() {
+        assert_eq!(step(&[1, 2, 3, 4], &[1], &[], 2), (vec![1, 2, 3], false));
+        assert_eq!(step(&[1, 2, 3, 4], &[1, 2, 3], &[2, 3], 2), (vec![1, 2, 3, 4], true));
+        assert_eq!(step(&[1, 2, 3, 4], &[], &[], usize::MAX), (vec![1, 2, 3, 4], true));
+    }
+
+    #[test]
+    fn what_failed_is_not_tried_again_in_the_same_round() {
+        assert_eq!(step(&[1, 2, 3], &[1], &[2], 1), (vec![1, 3], true));
+        assert_eq!(step(&[1, 2], &[1], &[2], 1), (vec![1], true));
+    }
+
+    #[test]
+    fn what_is_wanted_no_longer_goes_with_the_first_step() {
+        assert_eq!(step(&[2, 3], &[1, 2], &[], 8), (vec![2, 3], true));
+        assert_eq!(step(&[], &[1, 2], &[], 8), (vec![], true));
+    }
 }

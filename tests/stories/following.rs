@@ -1,11 +1,14 @@
 //! Interfaces and addresses that come and go while the agent runs.
 
+use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use portmeter_tests::agent::Agent;
 use portmeter_tests::bpftool;
 use portmeter_tests::capture::Capture;
+use portmeter_tests::namespace::Namespace;
 use portmeter_tests::network::{Offloads, Pair, SERVER_ADDRESSES, cable, offloads, plug_in};
 use portmeter_tests::traffic::tcp::{self, Transfer};
 use portmeter_tests::traffic::udp;
@@ -16,6 +19,10 @@ use crate::Story;
 pub(crate) const STORIES: &[Story] = &[
     ("an_interface_comes_and_goes", an_interface_comes_and_goes),
     ("an_address_comes_and_goes", an_address_comes_and_goes),
+    (
+        "an_address_among_many_new_interfaces",
+        an_address_among_many_new_interfaces,
+    ),
 ];
 
 const SECOND_SERVER: [&str; 2] = ["10.79.0.1", "fd79::1"];
@@ -93,6 +100,39 @@ fn an_address_comes_and_goes() -> Result<()> {
     for address in added {
         wait::until("the address is forgotten", || Ok(!is_known(&agent, address)?))?;
     }
+    Ok(())
+}
+
+/// A hundred interfaces get their addresses at once, and one more address is added just behind them: it is known long
+/// before all of them are attached.
+fn an_address_among_many_new_interfaces() -> Result<()> {
+    let pair = Pair::new()?;
+    let numbers = 1..=100;
+    let links = numbers
+        .clone()
+        .map(|number| format!("link add a{number} up type veth peer name b{number}\n"));
+    batch(&pair.server, links.collect())?;
+    let agent = Agent::started(&pair.server)?;
+    let additions = numbers
+        .clone()
+        .map(|number| format!("address add 10.80.{number}.1/32 dev a{number}\n"));
+    batch(&pair.server, additions.collect())?;
+    plug_in(&pair.server, "eth0", &["10.77.0.99/24"])?;
+    wait::within(Duration::from_secs(1), "the address is known", || {
+        is_known(&agent, "10.77.0.99".parse()?)
+    })?;
+    for number in numbers {
+        let name = format!("a{number}");
+        wait::until(&format!("{name} is attached"), || agent.grpc()?.is_attached(&name))?;
+    }
+    Ok(())
+}
+
+/// Commands for `ip`, all in one go.
+fn batch(host: &Namespace, commands: String) -> Result<()> {
+    let mut file = tempfile::NamedTempFile::new()?;
+    file.write_all(commands.as_bytes())?;
+    host.run(&format!("ip -batch {}", file.path().display()))?;
     Ok(())
 }
 

@@ -6,13 +6,14 @@ use std::thread;
 
 use anyhow::{Result, ensure};
 use portmeter_tests::agent::Agent;
+use portmeter_tests::bpftool;
 use portmeter_tests::capture::Capture;
 use portmeter_tests::count::{self, Count};
 use portmeter_tests::exactness;
-use portmeter_tests::network::{CLIENT_ADDRESSES, Pair, SERVER_ADDRESSES, SERVER_V4};
+use portmeter_tests::network::{Pair, SERVER_ADDRESSES, SERVER_V4};
 use portmeter_tests::rest::Key;
-use portmeter_tests::traffic::fragments;
-use portmeter_tests::traffic::frames::{self, LinkEnd};
+use portmeter_tests::traffic::fragments::{Ends, take_turns};
+use portmeter_tests::traffic::frames;
 use portmeter_tests::traffic::udp;
 use portmeter_tests::wait;
 
@@ -27,9 +28,10 @@ pub(crate) const STORIES: &[Story] = &[
         first_fragments_that_come_late_or_never,
     ),
     ("fragments_that_come_twice", fragments_that_come_twice),
+    ("a_number_used_again", a_number_used_again),
+    ("of_a_port_that_is_not_tracked", of_a_port_that_is_not_tracked),
+    ("thousands_under_way", thousands_under_way),
 ];
-
-const CLIENT_PORT: u16 = 40_000;
 
 /// From 4 to 60 KB, each answered by one of the same size.
 fn datagrams_of_every_size() -> Result<()> {
@@ -164,51 +166,81 @@ fn fragments_that_come_twice() -> Result<()> {
     nothing_is_unattributed(&agent)
 }
 
-/// Both ends of the cable.
-struct Ends {
-    server: LinkEnd,
-    client: LinkEnd,
-}
-
-impl Ends {
-    fn of(pair: &Pair) -> Result<Self> {
-        Ok(Self {
-            server: LinkEnd::of(&pair.server, "eth0")?,
-            client: LinkEnd::of(&pair.client, "eth0")?,
-        })
-    }
-
-    /// A datagram to a port of the server; `family` is 0 for IPv4 and 1 for IPv6.
-    fn up(&self, family: usize, port: u16, size: usize, number: u16) -> Result<Vec<Vec<u8>>> {
-        let (client, server) = self.addresses(family, port);
-        fragments::datagram((&self.client, client), (&self.server, server), &vec![1; size], number)
-    }
-
-    /// A datagram from a port of the server.
-    fn down(&self, family: usize, port: u16, size: usize, number: u16) -> Result<Vec<Vec<u8>>> {
-        let (client, server) = self.addresses(family, port);
-        fragments::datagram((&self.server, server), (&self.client, client), &vec![1; size], number)
-    }
-
-    fn addresses(&self, family: usize, port: u16) -> (SocketAddr, SocketAddr) {
-        (
-            SocketAddr::new(CLIENT_ADDRESSES[family], CLIENT_PORT),
-            SocketAddr::new(SERVER_ADDRESSES[family], port),
-        )
-    }
-}
-
-/// One of each, then the next of each, until all are used up.
-fn take_turns(lists: Vec<Vec<Vec<u8>>>) -> Vec<Vec<u8>> {
-    let mut lists: Vec<_> = lists.into_iter().map(Vec::into_iter).collect();
-    let mut frames = Vec::new();
-    loop {
-        let before = frames.len();
-        frames.extend(lists.iter_mut().filter_map(Iterator::next));
-        if frames.len() == before {
-            return frames;
+/// The next datagram of the same number may be another port's.
+fn a_number_used_again() -> Result<()> {
+    let pair = Pair::new()?;
+    let agent = Agent::started(&pair.server)?;
+    let ports = ports(&agent.rest().create_keys(3)?);
+    let capture = Capture::start(&pair.client, "eth0", &SERVER_ADDRESSES)?;
+    let ends = Ends::of(&pair)?;
+    for family in 0..2 {
+        for (size, &port) in [4_000, 6_000, 8_000].into_iter().zip(&ports) {
+            frames::send(&pair.client, &ends.client, &ends.up(family, port, size, 7)?)?;
+            frames::send(&pair.server, &ends.server, &ends.down(family, port, size, 7)?)?;
         }
     }
+    let truth = capture.finish(SERVER_V4.into())?;
+    let packets: Vec<u64> = ports.iter().map(|&port| count::of(&truth, port).rx_packets).collect();
+    ensure!(packets == [6, 10, 12], "{packets:?} fragments of the three ports");
+    exactness::all_faces_become_equal(&agent, &truth, &ports)?;
+    nothing_is_unattributed(&agent)
+}
+
+/// They are nobody's, and that can be told.
+fn of_a_port_that_is_not_tracked() -> Result<()> {
+    let pair = Pair::new()?;
+    let agent = Agent::started(&pair.server)?;
+    let ports = ports(&agent.rest().create_keys(1)?);
+    let capture = Capture::start(&pair.client, "eth0", &SERVER_ADDRESSES)?;
+    let ends = Ends::of(&pair)?;
+    let untracked = 80;
+    for family in 0..2 {
+        for (number, port) in (1..).zip([untracked, ports[0]]) {
+            frames::send(&pair.client, &ends.client, &ends.up(family, port, 20_000, number)?)?;
+            frames::send(&pair.server, &ends.server, &ends.down(family, port, 20_000, number)?)?;
+        }
+    }
+    let truth = capture.finish(SERVER_V4.into())?;
+    ensure!(
+        count::of(&truth, untracked) == count::of(&truth, ports[0]),
+        "both ports carried the same: {truth:?}"
+    );
+    exactness::all_faces_become_equal(&agent, &truth, &ports)?;
+    ensure!(
+        !bpftool::counts(&agent)?.contains_key(&untracked),
+        "port {untracked} is not tracked, and yet it is counted"
+    );
+    nothing_is_unattributed(&agent)
+}
+
+/// The first fragments of 4,000 datagrams, and only then the rest of each.
+fn thousands_under_way() -> Result<()> {
+    let pair = Pair::new()?;
+    let agent = Agent::started(&pair.server)?;
+    let ports = ports(&agent.rest().create_keys(4)?);
+    let mut capture = Capture::start(&pair.client, "eth0", &SERVER_ADDRESSES)?;
+    let ends = Ends::of(&pair)?;
+    let (mut up, mut down) = (Vec::new(), Vec::new());
+    for number in 0..1_000 {
+        let port = ports[usize::from(number) % ports.len()];
+        for family in 0..2 {
+            up.push(ends.up(family, port, 1_500, number)?);
+            down.push(ends.down(family, port, 1_500, number)?);
+        }
+    }
+    let (up, down) = (take_turns(up), take_turns(down));
+    let (first_up, rest_up) = up.split_at(up.len() / 2);
+    let (first_down, rest_down) = down.split_at(down.len() / 2);
+    for (up, down) in [(first_up, first_down), (rest_up, rest_down)] {
+        frames::send(&pair.client, &ends.client, up)?;
+        frames::send(&pair.server, &ends.server, down)?;
+    }
+    let truth = capture.counts(SERVER_V4.into())?;
+    let packets: u64 = ports.iter().map(|&port| count::of(&truth, port).rx_packets).sum();
+    ensure!(packets == 4_000, "{packets} fragments passed");
+    ensure!(capture.orphan_fragments().is_zero(), "{:?}", capture.orphan_fragments());
+    exactness::all_faces_become_equal(&agent, &truth, &ports)?;
+    nothing_is_unattributed(&agent)
 }
 
 fn nothing_is_unattributed(agent: &Agent<'_>) -> Result<()> {

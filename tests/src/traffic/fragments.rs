@@ -9,9 +9,51 @@ use etherparse::{
 };
 
 use super::frames::{self, LinkEnd};
+use crate::network::{CLIENT_ADDRESSES, Pair, SERVER_ADDRESSES};
 
 /// Payload of every fragment but the last, a multiple of eight.
 const FRAGMENT_BYTES: usize = 1_400;
+
+/// The client's end of every datagram.
+const CLIENT_PORT: u16 = 40_000;
+
+/// Both ends of a cable, between which datagrams go in fragments.
+#[derive(Debug)]
+pub struct Ends {
+    /// The counted host's.
+    pub server: LinkEnd,
+    /// The other host's.
+    pub client: LinkEnd,
+}
+
+impl Ends {
+    /// Those of a pair of hosts.
+    pub fn of(pair: &Pair) -> Result<Self> {
+        Ok(Self {
+            server: LinkEnd::of(&pair.server, "eth0")?,
+            client: LinkEnd::of(&pair.client, "eth0")?,
+        })
+    }
+
+    /// A datagram to a port of the server as [`datagram`] gives it; `family` is 0 for IPv4 and 1 for IPv6.
+    pub fn up(&self, family: usize, port: u16, size: usize, number: u16) -> Result<Vec<Vec<u8>>> {
+        let (client, server) = self.addresses(family, port);
+        datagram((&self.client, client), (&self.server, server), &vec![1; size], number)
+    }
+
+    /// A datagram from a port of the server.
+    pub fn down(&self, family: usize, port: u16, size: usize, number: u16) -> Result<Vec<Vec<u8>>> {
+        let (client, server) = self.addresses(family, port);
+        datagram((&self.server, server), (&self.client, client), &vec![1; size], number)
+    }
+
+    fn addresses(&self, family: usize, port: u16) -> (SocketAddr, SocketAddr) {
+        (
+            SocketAddr::new(CLIENT_ADDRESSES[family], CLIENT_PORT),
+            SocketAddr::new(SERVER_ADDRESSES[family], port),
+        )
+    }
+}
 
 /// One UDP datagram as the frames of its fragments, in order. `identification` tells them from other datagrams'.
 pub fn datagram(
@@ -82,4 +124,17 @@ fn frame(from: (&LinkEnd, SocketAddr), to: (&LinkEnd, SocketAddr), place: &Place
         .ip(headers)
         .write(&mut frame, IpNumber::UDP, piece)?;
     Ok(frame)
+}
+
+/// One of each, then the next of each, until all are used up.
+pub fn take_turns(lists: Vec<Vec<Vec<u8>>>) -> Vec<Vec<u8>> {
+    let mut lists: Vec<_> = lists.into_iter().map(Vec::into_iter).collect();
+    let mut frames = Vec::new();
+    loop {
+        let before = frames.len();
+        frames.extend(lists.iter_mut().filter_map(Iterator::next));
+        if frames.len() == before {
+            return frames;
+        }
+    }
 }
