@@ -4,6 +4,7 @@
 //! room's work. Interfaces come from rtnetlink and never from `/sys/class/net`, which shows another namespace's
 //! devices when only the network namespace was entered.
 
+pub mod filters;
 pub mod plan;
 pub mod rtnetlink;
 pub mod sockets;
