@@ -5,9 +5,11 @@
 
 use aya::programs::TcAttachType;
 use aya::programs::tc::{NlOptions, SchedClassifier, SchedClassifierLink, TcAttachOptions, TcHandle, qdisc_add_clsact};
+use nix::net::if_::if_nametoindex;
 
 use super::pins::Direction;
 use super::{KernelError, Pins};
+use crate::network::filters::{self, FilterHook};
 use crate::network::plan::Target;
 
 /// How many priorities are tried: one that a filter of another kind has cannot be shared.
@@ -51,6 +53,13 @@ const fn attach_type(direction: Direction) -> TcAttachType {
     }
 }
 
+const fn filter_hook(direction: Direction) -> FilterHook {
+    match direction {
+        Direction::Rx => FilterHook::Ingress,
+        Direction::Tx => FilterHook::Egress,
+    }
+}
+
 /// Makes `program` run on the interface: in place of this instance's filter where there is one.
 pub(super) fn attach(
     program: &mut SchedClassifier,
@@ -60,8 +69,17 @@ pub(super) fn attach(
 ) -> Result<(), KernelError> {
     // It fails where the qdisc is there already; if it is not, attaching says so.
     let _ = qdisc_add_clsact(&target.name);
-    if priorities(direction).any(|priority| replace(program, identity, target, direction, priority)) {
+    // Not knowing would be counting twice: beside one of its own a filter would find room at another priority.
+    let own =
+        own_priorities(identity, target.index, direction).map_err(|error| KernelError::attach(&target.name, &error))?;
+    if own
+        .iter()
+        .any(|priority| replace(program, identity, target, direction, *priority))
+    {
         return Ok(());
+    }
+    if !own.is_empty() {
+        detach(identity, &target.name, direction);
     }
     let mut refusal = String::new();
     for priority in priorities(direction) {
@@ -82,6 +100,15 @@ pub(super) fn attach(
         interface: target.name.clone(),
         detail: refusal,
     })
+}
+
+/// Where this instance's filters are: at most one, unless somebody made more by hand.
+fn own_priorities(identity: &Identity, interface_index: u32, direction: Direction) -> std::io::Result<Vec<u16>> {
+    let filters = filters::filters(interface_index, filter_hook(direction))?;
+    let own = filters
+        .into_iter()
+        .filter(|filter| filter.kind == "bpf" && TcHandle::from(filter.handle) == identity.handle);
+    Ok(own.map(|filter| filter.priority).collect())
 }
 
 fn replace(
@@ -120,11 +147,21 @@ pub(super) fn detach_both(identity: &Identity, interface: &str) {
 
 /// Removes this instance's filter of one direction from the interface, if it has one.
 pub(super) fn detach(identity: &Identity, interface: &str, direction: Direction) {
-    for priority in priorities(direction) {
-        if let Ok(link) = link(identity, interface, direction, priority) {
-            // Dropping a link deletes its filter; deleting one that is not there changes nothing.
-            drop(link);
+    // An interface that is gone has taken its filters along.
+    let Ok(index) = if_nametoindex(interface) else {
+        return;
+    };
+    match own_priorities(identity, index, direction) {
+        Ok(own) => {
+            for link in own
+                .into_iter()
+                .flat_map(|priority| link(identity, interface, direction, priority))
+            {
+                // Dropping a link deletes its filter.
+                drop(link);
+            }
         }
+        Err(error) => tracing::warn!(interface, %error, "its filters could not be listed; one of ours may stay"),
     }
 }
 
