@@ -38,6 +38,9 @@ const DATA_FOLDER: &str = "./data";
 /// Names the binary to test; without it, the one beside the stories is taken.
 pub const BINARY_VARIABLE: &str = "PORTMETER_BINARY";
 
+/// Names a second build of the product, for upgrades; without it, a copy of the first one is taken.
+pub const OTHER_BINARY_VARIABLE: &str = "PORTMETER_OTHER_BINARY";
+
 thread_local! {
     /// What the agents of this thread's story wrote, kept for the case that the story fails.
     static SAID: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
@@ -66,6 +69,7 @@ pub struct Agent<'lab> {
     home: TempDir,
     data_folder: String,
     wrapper: Vec<String>,
+    binary: Option<PathBuf>,
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
     process: Option<Child>,
@@ -81,6 +85,7 @@ impl<'lab> Agent<'lab> {
             home: tempfile::tempdir()?,
             data_folder: DATA_FOLDER.to_owned(),
             wrapper: Vec::new(),
+            binary: None,
             arguments: Vec::new(),
             environment: vec![
                 (API_KEY_VARIABLE.to_owned(), API_KEY.to_owned()),
@@ -129,6 +134,23 @@ impl<'lab> Agent<'lab> {
         folder.clone_into(&mut self.data_folder);
     }
 
+    /// Has the next start run another binary.
+    pub fn change_binary(&mut self, binary: PathBuf) {
+        self.binary = Some(binary);
+    }
+
+    /// Another binary of the product than the one under test: a second build where there is one, else a copy.
+    pub fn other_binary(&self) -> Result<PathBuf> {
+        if let Some(named) = env::var_os(OTHER_BINARY_VARIABLE).map(PathBuf::from)
+            && named.is_file()
+        {
+            return Ok(named);
+        }
+        let copy = self.home.path().join("another-portmeter");
+        fs::copy(binary_or_error()?, &copy).context("copying the binary")?;
+        Ok(copy)
+    }
+
     /// Leaves the API key to the agent, which makes one in its data folder.
     #[must_use]
     pub fn without_api_key(mut self) -> Self {
@@ -145,10 +167,8 @@ impl<'lab> Agent<'lab> {
 
     /// Starts it and waits until it is ready.
     pub fn start(&mut self) -> Result<()> {
-        ensure!(self.process.is_none(), "the agent runs already");
-        let mut command = self.command();
-        command.stdout(self.log("stdout")?).stderr(self.log("stderr")?);
-        let mut process = self.host.spawn(&mut command).context("starting portmeter")?;
+        self.begin_start()?;
+        let mut process = self.process.take().context("the agent does not run")?;
         let ready = wait::until("the agent is ready", || {
             if let Some(status) = process.try_wait()? {
                 bail!("portmeter ended with {status}: {}", self.read_log("stderr"));
@@ -157,6 +177,15 @@ impl<'lab> Agent<'lab> {
         });
         self.process = Some(process);
         ready
+    }
+
+    /// Starts it and does not wait: it is somewhere between nothing and ready.
+    pub fn begin_start(&mut self) -> Result<()> {
+        ensure!(self.process.is_none(), "the agent runs already");
+        let mut command = self.command();
+        command.stdout(self.log("stdout")?).stderr(self.log("stderr")?);
+        self.process = Some(self.host.spawn(&mut command).context("starting portmeter")?);
+        Ok(())
     }
 
     /// Ends it with `signal` and returns how it ended.
@@ -212,7 +241,8 @@ impl<'lab> Agent<'lab> {
 
     /// The same on another data folder or under another instance's name.
     pub fn command_as(&self, instance: &str, data_folder: &Path) -> Command {
-        let binary = binary().unwrap_or_else(|| PathBuf::from("portmeter"));
+        let named = self.binary.clone().or_else(binary);
+        let binary = named.unwrap_or_else(|| PathBuf::from("portmeter"));
         let mut words = self.wrapper.iter().map(OsString::from).chain([binary.into()]);
         let mut command = Command::new(words.next().unwrap_or_default());
         command

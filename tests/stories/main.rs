@@ -6,6 +6,7 @@
 mod apart;
 mod bystanders;
 mod changes;
+mod connections;
 mod crash;
 mod exact;
 mod faces;
@@ -42,12 +43,13 @@ const TOOLS: [&str; 9] = [
 ];
 
 fn main() -> ExitCode {
-    let rooms: [(&str, &[Story]); 19] = [
+    let rooms: [(&str, &[Story]); 20] = [
         ("lab", lab::STORIES),
         ("exact", exact::STORIES),
         ("offloads", offloads::STORIES),
         ("bystanders", bystanders::STORIES),
         ("crash", crash::STORIES),
+        ("connections", connections::STORIES),
         ("loopback", loopback::STORIES),
         ("neighbours", neighbours::STORIES),
         ("keys", keys::STORIES),
