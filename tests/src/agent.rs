@@ -139,6 +139,11 @@ impl<'lab> Agent<'lab> {
         self.binary = Some(binary);
     }
 
+    /// The binary that the next start runs.
+    pub fn own_binary(&self) -> Result<PathBuf> {
+        self.binary.clone().map_or_else(binary_or_error, Ok)
+    }
+
     /// Another binary of the product than the one under test: a second build where there is one, else a copy.
     pub fn other_binary(&self) -> Result<PathBuf> {
         if let Some(named) = env::var_os(OTHER_BINARY_VARIABLE).map(PathBuf::from)

@@ -17,6 +17,7 @@ pub mod count;
 pub mod exactness;
 pub mod foreign;
 pub mod grpc;
+pub mod layout_1;
 pub mod metrics;
 pub mod namespace;
 pub mod network;

@@ -1,8 +1,11 @@
 // The witness: counts what a client exchanges with each port of its servers, at the client's end of the cable.
 //
 // It shares nothing with the product: another language and compiler, another way to read packets, another layout. It
-// needs no header either: what it uses of the kernel's interface is spelled out here. The cable must carry packets as
-// they are on a wire, so offloads are off; a packet longer than a wire's is noted at port 0 and spoils the truth.
+// needs no header either: what it uses of the kernel's interface is spelled out here.
+//
+// What arrives must be as it was on the wire, so offloads are off; a packet longer than a wire's is noted at port 0 and
+// spoils the truth. What leaves is seen before the kernel cuts it up all the same, with the kernel's own word for how
+// much it will be on the wire.
 
 #define SECTION(name) __attribute__((section(name), used))
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
@@ -11,6 +14,14 @@ typedef unsigned char u8;
 typedef unsigned short u16;
 typedef unsigned int u32;
 typedef unsigned long long u64;
+
+// struct __sk_buff, as far as it goes here.
+struct context {
+	u32 length;
+	u32 others[39];
+	u32 wire_length; // with the link header of each segment
+	u32 segments;    // 0 where the packet is a single one
+};
 
 struct traffic {
 	u64 to_server_bytes;
@@ -43,10 +54,10 @@ ALWAYS_INLINE u32 number(const u8 *bytes)
 	return (u32)bytes[0] << 8 | bytes[1];
 }
 
-ALWAYS_INLINE int count(const void *packet, int to_server)
+ALWAYS_INLINE int count(const struct context *packet, int to_server)
 {
 	u8 ip[20], ports[4];
-	u32 bytes, header, protocol, port;
+	u32 bytes, header, protocol, port, packets = 1;
 	struct traffic *traffic;
 
 	if (load(packet, LINK_HEADER, ip, sizeof(ip)))
@@ -70,24 +81,28 @@ ALWAYS_INLINE int count(const void *packet, int to_server)
 	if (load(packet, LINK_HEADER + header, ports, sizeof(ports)))
 		return NEXT;
 	port = number(to_server ? ports + 2 : ports);
-	if (bytes > LONGEST_PACKET)
+	if (to_server && packet->segments > 1) {
+		packets = packet->segments;
+		bytes = packet->wire_length - packets * LINK_HEADER;
+	} else if (bytes > LONGEST_PACKET) {
 		port = 0;
+	}
 	traffic = lookup(&passed, &port);
 	if (!traffic)
 		return NEXT;
 	__sync_fetch_and_add(to_server ? &traffic->to_server_bytes : &traffic->to_client_bytes, bytes);
-	__sync_fetch_and_add(to_server ? &traffic->to_server_packets : &traffic->to_client_packets, 1);
+	__sync_fetch_and_add(to_server ? &traffic->to_server_packets : &traffic->to_client_packets, packets);
 	return NEXT;
 }
 
 SECTION("classifier/egress")
-int count_to_server(const void *packet)
+int count_to_server(const struct context *packet)
 {
 	return count(packet, 1);
 }
 
 SECTION("classifier/ingress")
-int count_to_client(const void *packet)
+int count_to_client(const struct context *packet)
 {
 	return count(packet, 0);
 }

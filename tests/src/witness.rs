@@ -1,7 +1,7 @@
 //! An independent truth for traffic that tcpdump could not keep up with: a program at the client's end of the cable,
 //! written in C and sharing nothing with the product, that counts what is exchanged with each port.
 //!
-//! Like a capture it needs a cable without offloads, so that each packet it sees is one packet of the wire.
+//! Like a capture it needs a cable without offloads, so that each packet that arrives is one packet of the wire.
 
 use std::process::Command;
 

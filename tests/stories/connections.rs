@@ -271,7 +271,7 @@ fn in_a_child_cgroup() -> Result<()> {
     };
     let pair = Pair::new()?;
     let older = SocketAddr::new(SERVER_V4.into(), 10_001);
-    let listener = group.enter(|| Ok(tcp::listen_here(&pair.server, older)?))?;
+    let listener = group.enter(|| tcp::listen_here(&pair.server, older))?;
     let held = HeldConnections::open_at(listener, &pair.client, 20, 20)?;
     let agent = Agent::started(&pair.server)?;
     let found = bpftool::connections(&agent, 10_001)?;
@@ -283,7 +283,7 @@ fn in_a_child_cgroup() -> Result<()> {
     let key = agent.rest().create_keys(2)?.remove(1);
     let younger = SocketAddr::new(SERVER_V6.into(), key.port);
     let group = Cgroup::new()?.context("a second group where there is one")?;
-    let listener = group.enter(|| Ok(tcp::listen_here(&pair.server, younger)?))?;
+    let listener = group.enter(|| tcp::listen_here(&pair.server, younger))?;
     pair.client
         .enter(|| (0..80).try_for_each(|_| turnover::one(&listener, Ending::ClientCloses)))?;
     let kept = HeldConnections::open_at(listener, &pair.client, 30, 30)?;

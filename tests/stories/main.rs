@@ -17,12 +17,14 @@ mod keys;
 mod lab;
 mod loopback;
 mod metrics;
+mod migration;
 mod mounting;
 mod neighbours;
 mod offloads;
 mod refusals;
 mod resets;
 mod stopping;
+mod upgrades;
 
 use std::any::Any;
 use std::panic::catch_unwind;
@@ -43,13 +45,15 @@ const TOOLS: [&str; 9] = [
 ];
 
 fn main() -> ExitCode {
-    let rooms: [(&str, &[Story]); 20] = [
+    let rooms: [(&str, &[Story]); 22] = [
         ("lab", lab::STORIES),
         ("exact", exact::STORIES),
         ("offloads", offloads::STORIES),
         ("bystanders", bystanders::STORIES),
         ("crash", crash::STORIES),
         ("connections", connections::STORIES),
+        ("upgrades", upgrades::STORIES),
+        ("migration", migration::STORIES),
         ("loopback", loopback::STORIES),
         ("neighbours", neighbours::STORIES),
         ("keys", keys::STORIES),

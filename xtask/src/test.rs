@@ -53,8 +53,14 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         command::run(tests(&stories)?.arg("--no-run"))
     })?;
     parts.run("stories", || {
-        let binary = target_folder()?.join("release/portmeter");
-        command::run(tests(&stories)?.args(filter).env("PORTMETER_BINARY", binary))
+        let target = target_folder()?;
+        let mut stories = tests(&stories)?;
+        stories
+            .args(filter)
+            .env("PORTMETER_BINARY", target.join("release/portmeter"));
+        // Built by the host tests, where those ran: a second build to upgrade to.
+        stories.env("PORTMETER_OTHER_BINARY", target.join("debug/portmeter"));
+        command::run(&mut stories)
     })?;
     parts.report();
     Ok(())
