@@ -38,6 +38,9 @@ const DATA_FOLDER: &str = "./data";
 /// Names the binary to test; without it, the one beside the stories is taken.
 pub const BINARY_VARIABLE: &str = "PORTMETER_BINARY";
 
+/// Names a second build of the product, for upgrades; without it, a copy of the first one is taken.
+pub const OTHER_BINARY_VARIABLE: &str = "PORTMETER_OTHER_BINARY";
+
 thread_local! {
     /// What the agents of this thread's story wrote, kept for the case that the story fails.
     static SAID: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
@@ -141,6 +144,23 @@ impl<'lab> Agent<'lab> {
         folder.clone_into(&mut self.data_folder);
     }
 
+    /// The binary that the next start runs.
+    pub fn own_binary(&self) -> Result<PathBuf> {
+        self.program.clone().map_or_else(binary_or_error, Ok)
+    }
+
+    /// Another binary of the product than the one under test: a second build where there is one, else a copy.
+    pub fn other_binary(&self) -> Result<PathBuf> {
+        if let Some(named) = env::var_os(OTHER_BINARY_VARIABLE).map(PathBuf::from)
+            && named.is_file()
+        {
+            return Ok(named);
+        }
+        let copy = self.home.path().join("another-portmeter");
+        fs::copy(binary_or_error()?, &copy).context("copying the binary")?;
+        Ok(copy)
+    }
+
     /// Leaves the API key to the agent, which makes one in its data folder.
     #[must_use]
     pub fn without_api_key(mut self) -> Self {
@@ -157,10 +177,8 @@ impl<'lab> Agent<'lab> {
 
     /// Starts it and waits until it is ready.
     pub fn start(&mut self) -> Result<()> {
-        ensure!(self.process.is_none(), "the agent runs already");
-        let mut command = self.command();
-        command.stdout(self.log("stdout")?).stderr(self.log("stderr")?);
-        let mut process = self.host.spawn(&mut command).context("starting portmeter")?;
+        self.begin_start()?;
+        let mut process = self.process.take().context("the agent does not run")?;
         let ready = wait::until("the agent is ready", || {
             if let Some(status) = process.try_wait()? {
                 bail!("portmeter ended with {status}: {}", self.read_log("stderr"));
@@ -169,6 +187,15 @@ impl<'lab> Agent<'lab> {
         });
         self.process = Some(process);
         ready
+    }
+
+    /// Starts it and does not wait: it is somewhere between nothing and ready.
+    pub fn begin_start(&mut self) -> Result<()> {
+        ensure!(self.process.is_none(), "the agent runs already");
+        let mut command = self.command();
+        command.stdout(self.log("stdout")?).stderr(self.log("stderr")?);
+        self.process = Some(self.host.spawn(&mut command).context("starting portmeter")?);
+        Ok(())
     }
 
     /// Ends it with `signal` and returns how it ended.

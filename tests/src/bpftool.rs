@@ -33,6 +33,45 @@ pub fn counts(agent: &Agent<'_>) -> Result<Counts> {
     Ok(counts)
 }
 
+/// A port's incoming TCP connections, as the kernel programs count them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct KernelConnections {
+    /// Opened while the programs watched.
+    pub opened: u64,
+    /// There before the programs, and taken over by them.
+    pub adopted: u64,
+    /// Closed, of the two above.
+    pub closed: u64,
+}
+
+impl KernelConnections {
+    /// Those that are not closed.
+    pub fn active(&self) -> Result<u64> {
+        let all = self.opened + self.adopted;
+        all.checked_sub(self.closed)
+            .with_context(|| format!("more were closed than there were: {self:?}"))
+    }
+}
+
+/// The connections of one port, summed over the CPUs.
+pub fn connections(agent: &Agent<'_>, port: u16) -> Result<KernelConnections> {
+    let mut sum = KernelConnections::default();
+    for entry in dump(&agent.pin_folder().join("maps/port_counters"))? {
+        let line = &entry["value"];
+        if line["port"].as_u64() != Some(port.into()) {
+            continue;
+        }
+        let field = |name: &str| {
+            let value = line[format!("connections_{name}")].as_u64();
+            value.with_context(|| format!("no connections_{name} in {entry}"))
+        };
+        sum.opened += field("opened")?;
+        sum.adopted += field("adopted")?;
+        sum.closed += field("closed")?;
+    }
+    Ok(sum)
+}
+
 /// The entries of a pinned map as bpftool shows them with the map's own type information.
 pub fn dump(map: &Path) -> Result<Vec<Value>> {
     let entries = json(Command::new("bpftool").args(["-j", "map", "dump", "pinned"]).arg(map))?;

@@ -2,8 +2,8 @@
 //!
 //! Owns throw-away network namespaces and cables ([`network`]), traffic of known size ([`traffic`], [`tap`]), an
 //! independent count of it ([`capture`]: tcpdump on a hop without offloads, parsed by a library the product does not
-//! use) and the product seen from outside ([`agent`], [`rest`], [`grpc`], [`metrics`], [`bpftool`], [`doctor`]). It
-//! names nothing of the
+//! use; [`witness`]: a program of its own where tcpdump could not keep up) and the product seen from outside ([`agent`],
+//! [`rest`], [`grpc`], [`metrics`], [`bpftool`], [`doctor`]). It names nothing of the
 //! product's insides: what a story knows about an agent, a user could know too.
 //!
 //! Everything is removed when it is dropped, also when a story panics. Nothing waits by sleeping: [`wait::until`]
@@ -12,6 +12,7 @@
 pub mod agent;
 pub mod bpftool;
 pub mod capture;
+pub mod cgroup;
 pub mod command;
 pub mod container;
 pub mod count;
@@ -19,6 +20,7 @@ pub mod doctor;
 pub mod exactness;
 pub mod foreign;
 pub mod grpc;
+pub mod layout_1;
 pub mod metrics;
 pub mod mirror;
 pub mod namespace;
@@ -33,3 +35,4 @@ pub mod tap;
 pub mod traffic;
 pub mod tun;
 pub mod wait;
+pub mod witness;

@@ -8,6 +8,7 @@ mod apart;
 mod big_tcp;
 mod bystanders;
 mod changes;
+mod connections;
 mod containers;
 mod crash;
 mod devices;
@@ -22,6 +23,7 @@ mod keys;
 mod lab;
 mod loopback;
 mod metrics;
+mod migration;
 mod missing_rights;
 mod mounting;
 mod neighbours;
@@ -34,6 +36,7 @@ mod resets;
 mod rights;
 mod stopping;
 mod untouched;
+mod upgrades;
 mod wire;
 
 use std::any::Any;
@@ -67,6 +70,9 @@ fn main() -> ExitCode {
         ("real_devices", real_devices::STORIES),
         ("bystanders", bystanders::STORIES),
         ("crash", crash::STORIES),
+        ("connections", connections::STORIES),
+        ("upgrades", upgrades::STORIES),
+        ("migration", migration::STORIES),
         ("loopback", loopback::STORIES),
         ("neighbours", neighbours::STORIES),
         ("keys", keys::STORIES),

@@ -1,7 +1,7 @@
 //! Traffic that runs beside a story until it is stopped, and by itself never for long.
 
 use std::io::{Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
@@ -9,15 +9,19 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
+use super::turnover::{self, Ending};
 use super::{tcp, udp, uninterrupted};
 use crate::namespace::Namespace;
 use crate::wait;
 
 /// No background traffic outlives this, whatever becomes of the story.
-const LONGEST_RUN: Duration = Duration::from_secs(60);
+const LONGEST_RUN: Duration = Duration::from_secs(120);
 
 /// The pause after each piece that is sent: a steady stream that leaves the machine's cores to the others.
 const PACE: Duration = Duration::from_millis(1);
+
+/// The same for a stream that is to be a load; the system makes at least 50 µs more of it.
+const BULK_PACE: Duration = Duration::from_micros(200);
 
 /// Written at once over TCP.
 const CHUNK: usize = 16 * 1024;
@@ -38,21 +42,39 @@ pub struct Background {
 #[derive(Debug, Default)]
 struct Control {
     stop: AtomicBool,
-    /// Bytes or datagrams, as the kind of traffic has it.
+    /// Bytes, connections or datagrams, as the kind of traffic has it.
     progress: AtomicU64,
 }
 
 impl Background {
     /// One TCP connection that carries data in both directions.
     pub fn tcp(server: &Namespace, client: &Namespace, address: SocketAddr) -> Result<Self> {
+        Self::stream(server, client, address, PACE)
+    }
+
+    /// The same, but as much as leaves the machine able to do anything else: about half a gigabit a second either way.
+    pub fn tcp_in_bulk(server: &Namespace, client: &Namespace, address: SocketAddr) -> Result<Self> {
+        Self::stream(server, client, address, BULK_PACE)
+    }
+
+    fn stream(server: &Namespace, client: &Namespace, address: SocketAddr, pace: Duration) -> Result<Self> {
         let control = Arc::new(Control::default());
         let listener = tcp::listen(server, [address])?.remove(0);
         let at_server = Arc::clone(&control);
         let at_client = Arc::clone(&control);
         let threads = vec![
-            server.spawn_thread(move || stream_both_ways(tcp::accept(&listener)?, &at_server))?,
-            client.spawn_thread(move || stream_both_ways(tcp::connect(address)?, &at_client))?,
+            server.spawn_thread(move || stream_both_ways(tcp::accept(&listener)?, &at_server, pace))?,
+            client.spawn_thread(move || stream_both_ways(tcp::connect(address)?, &at_client, pace))?,
         ];
+        Ok(Self { control, threads })
+    }
+
+    /// Connections that come and go, one after the other; every one of them counts.
+    pub fn turnover(server: &Namespace, client: &Namespace, address: SocketAddr) -> Result<Self> {
+        let control = Arc::new(Control::default());
+        let listener = tcp::listen(server, [address])?.remove(0);
+        let at_client = Arc::clone(&control);
+        let threads = vec![client.spawn_thread(move || turn_over(&listener, &at_client))?];
         Ok(Self { control, threads })
     }
 
@@ -64,7 +86,7 @@ impl Background {
         Ok(Self { control, threads })
     }
 
-    /// Bytes received at either end (TCP) or datagrams sent (flood) so far.
+    /// Bytes received at either end (TCP), connections made (turnover) or datagrams sent (flood) so far.
     pub fn progress(&self) -> u64 {
         self.control.progress.load(Ordering::Relaxed)
     }
@@ -78,13 +100,14 @@ impl Background {
         )
     }
 
-    /// Stops, and returns when both ends are through.
-    pub fn stop(mut self) -> Result<()> {
+    /// Stops, and returns what has passed in all when both ends are through.
+    pub fn stop(mut self) -> Result<u64> {
         self.control.stop.store(true, Ordering::Relaxed);
         let threads = std::mem::take(&mut self.threads);
         threads
             .into_iter()
-            .try_for_each(|thread| thread.join().expect("the thread in the background"))
+            .try_for_each(|thread| thread.join().expect("the thread in the background"))?;
+        Ok(self.progress())
     }
 }
 
@@ -112,21 +135,21 @@ impl Control {
     }
 }
 
-fn stream_both_ways(stream: TcpStream, control: &Control) -> Result<()> {
+fn stream_both_ways(stream: TcpStream, control: &Control, pace: Duration) -> Result<()> {
     thread::scope(|scope| {
-        let sending = scope.spawn(|| send_until_stopped(&stream, control));
+        let sending = scope.spawn(|| send_until_stopped(&stream, control, pace));
         let received = receive_to_the_end(&stream, control);
         sending.join().expect("the sending thread")?;
         received
     })
 }
 
-fn send_until_stopped(mut stream: &TcpStream, control: &Control) -> Result<()> {
+fn send_until_stopped(mut stream: &TcpStream, control: &Control, pace: Duration) -> Result<()> {
     let started = Instant::now();
     let chunk = [0; CHUNK];
     while control.goes_on(started)? {
         stream.write_all(&chunk).context("sending in the background")?;
-        thread::sleep(PACE);
+        thread::sleep(pace);
     }
     stream
         .shutdown(Shutdown::Write)
@@ -141,6 +164,25 @@ fn receive_to_the_end(mut stream: &TcpStream, control: &Control) -> Result<()> {
             length => control.progress.fetch_add(length as u64, Ordering::Relaxed),
         };
     }
+}
+
+fn turn_over(listener: &TcpListener, control: &Control) -> Result<()> {
+    let started = Instant::now();
+    while control.goes_on(started)? {
+        // Most are reset: an ordinary end occupies the client's port for a minute, and ports are few.
+        let endings = [
+            Ending::ClientCloses,
+            Ending::ClientResets,
+            Ending::ServerResets,
+            Ending::ClientResets,
+        ];
+        for ending in endings {
+            turnover::one(listener, ending)?;
+            control.progress.fetch_add(1, Ordering::Relaxed);
+        }
+        thread::sleep(PACE);
+    }
+    Ok(())
 }
 
 fn flood(address: SocketAddr, control: &Control) -> Result<()> {

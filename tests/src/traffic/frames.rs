@@ -66,6 +66,20 @@ pub fn padded_udp(from: (&LinkEnd, SocketAddr), to: (&LinkEnd, SocketAddr), payl
     Ok(frame)
 }
 
+/// The first packet of a TCP handshake.
+pub fn tcp_syn(from: (&LinkEnd, SocketAddr), to: (&LinkEnd, SocketAddr)) -> Result<Vec<u8>> {
+    let (SocketAddr::V4(source), SocketAddr::V4(destination)) = (from.1, to.1) else {
+        anyhow::bail!("only IPv4 is spelled out here");
+    };
+    let mut frame = Vec::new();
+    PacketBuilder::ethernet2(from.0.hardware, to.0.hardware)
+        .ipv4(source.ip().octets(), destination.ip().octets(), 64)
+        .tcp(source.port(), destination.port(), 1, 64_240)
+        .syn()
+        .write(&mut frame, &[])?;
+    Ok(frame)
+}
+
 /// One UDP datagram behind an IPv4 header with options (three no-operations and an end of list).
 pub fn udp_with_options(from: (&LinkEnd, SocketAddr), to: (&LinkEnd, SocketAddr), payload: &[u8]) -> Result<Vec<u8>> {
     let (SocketAddr::V4(source), SocketAddr::V4(destination)) = (from.1, to.1) else {

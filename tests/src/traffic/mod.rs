@@ -12,6 +12,7 @@ pub mod held;
 pub mod payload;
 pub mod settle;
 pub mod tcp;
+pub mod turnover;
 pub mod udp;
 
 /// How long one read may wait. Nothing waits this long on a working network; a lost packet ends a story here.

@@ -86,6 +86,11 @@ pub fn listen(server: &Namespace, addresses: impl IntoIterator<Item = SocketAddr
     server.enter(|| addresses.into_iter().map(bind).collect())
 }
 
+/// Listens on one address from the calling thread, whose other surroundings the socket keeps.
+pub fn listen_here(server: &Namespace, address: SocketAddr) -> Result<TcpListener> {
+    server.visit(|| TcpListener::bind(address).with_context(|| format!("listening on {address}")))
+}
+
 /// The next connection, with a limit on how long its reads may wait.
 pub(super) fn accept(listener: &TcpListener) -> Result<TcpStream> {
     // Accepting itself has no time limit; a client that never comes must not hold up the story for ever.

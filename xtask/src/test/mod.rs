@@ -87,7 +87,11 @@ fn run_here(parts: &mut Parts, arguments: &Arguments) -> Result<()> {
         command::run(tests(&stories)?.arg("--no-run"))
     })?;
     parts.run("stories", || {
-        command::run(tests(&stories)?.args(filter).env("PORTMETER_BINARY", built_binary()?))
+        let mut stories = tests(&stories)?;
+        stories.args(filter).env("PORTMETER_BINARY", built_binary()?);
+        // Built by the host tests, where those ran: a second build to upgrade to.
+        stories.env("PORTMETER_OTHER_BINARY", target_folder()?.join("debug/portmeter"));
+        command::run(&mut stories)
     })?;
     if is_everything {
         parts.run("smoke on an older kernel", smoke)?;

@@ -1,0 +1,322 @@
+//! Maps that cannot go on: too few slots, an earlier layout, a later one, another ledger's, none at all. Whatever was
+//! counted into the old ones is booked once, and nothing that passes during the move is lost or counted twice.
+
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, ensure};
+use portmeter_tests::agent::Agent;
+use portmeter_tests::capture::Capture;
+use portmeter_tests::count::{self, Connections, Counts};
+use portmeter_tests::foreign::kernel_has_tcx;
+use portmeter_tests::layout_1::{self, MapLife};
+use portmeter_tests::network::{Pair, SERVER_ADDRESSES, SERVER_V4, SERVER_V6};
+use portmeter_tests::rest::Key;
+use portmeter_tests::snapshot;
+use portmeter_tests::traffic::background::Background;
+use portmeter_tests::traffic::held::HeldConnections;
+use portmeter_tests::traffic::settle;
+use portmeter_tests::traffic::tcp::{self, Transfer};
+use portmeter_tests::{command, exactness, wait};
+
+use crate::Story;
+
+pub(crate) const STORIES: &[Story] = &[
+    ("more_ports_than_room", more_ports_than_room),
+    ("from_layout_1", from_layout_1),
+    ("killed_in_the_middle", killed_in_the_middle),
+    ("a_later_layout_is_refused", a_later_layout_is_refused),
+    ("under_another_ledger", under_another_ledger),
+    ("pins_removed_by_hand", pins_removed_by_hand),
+];
+
+const PORTS: &str = "PORTMETER_CAPTURE__PORTS";
+
+/// The first maps have 1,024 slots.
+fn more_ports_than_room() -> Result<()> {
+    let pair = Pair::new()?;
+    let mut agent = Agent::started(&pair.server)?;
+    let keys = agent.rest().create_keys(4)?;
+    let life = agent.grpc()?.state()?.map_life;
+    let load = Load::start(&pair, &keys)?;
+    load.wait()?;
+    agent.stop()?;
+    load.wait()?;
+    agent.change_variable(PORTS, "10001-12000");
+    agent.start()?;
+    ensure!(agent.grpc()?.state()?.map_life != life, "the maps were not changed");
+    load.wait()?;
+    load.finish(&agent)?;
+    there_is_one_set_of_maps(&agent)?;
+
+    // A port that there was no room for before.
+    let transfer = Transfer::new(SERVER_V4, 11_999, 10_000, 10_000);
+    tcp::bulk(&pair.server, &pair.client, &[transfer])?;
+    let seen = portmeter_tests::bpftool::connections(&agent, 11_999)?;
+    ensure!(seen.opened == 1 && seen.active()? == 0, "{seen:?}");
+    Ok(())
+}
+
+/// The programs of an earlier version are counting when this one comes.
+fn from_layout_1() -> Result<()> {
+    if !kernel_has_tcx() {
+        println!("this kernel has no TCX, and so no links of an earlier version");
+        return Ok(());
+    }
+    let pair = Pair::new()?;
+    let mut agent = Agent::started(&pair.server)?;
+    let keys = agent.rest().create_keys(4)?;
+    let life = MapLife::read(&agent.pin_folder().join("maps"))?;
+    agent.stop()?;
+    agent.uninstall()?;
+    let own: Vec<IpAddr> = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]
+        .into_iter()
+        .chain(SERVER_ADDRESSES)
+        .collect();
+    layout_1::leave_behind(
+        &pair.server,
+        &agent.pin_folder(),
+        life,
+        &["lo", "eth0"],
+        &own,
+        10_001..=10_100,
+    )?;
+
+    let load = Load::start(&pair, &keys)?;
+    load.wait()?;
+    agent.start()?;
+    let shown = agent.rest().counts()?;
+    ensure!(
+        count::of(&shown, keys[0].port).rx_bytes > 0,
+        "what the earlier version counted is missing: {shown:?}"
+    );
+    load.wait()?;
+    agent.kill()?;
+    load.wait()?;
+    agent.start()?;
+    load.finish_where_none_was_opened(&agent)?;
+    there_is_one_set_of_maps(&agent)
+}
+
+/// A move is cut short at several moments; the next start goes on with it.
+fn killed_in_the_middle() -> Result<()> {
+    let pair = Pair::new()?;
+    let mut agent = Agent::started(&pair.server)?;
+    let keys = agent.rest().create_keys(4)?;
+    let load = Load::start(&pair, &keys)?;
+    let mut in_the_middle = 0;
+    for (ports, moment) in [
+        ("10001-11500", Moment::FolderMade),
+        ("10001-15000", Moment::SuccessorsDescribed),
+        ("10001-27000", Moment::AfterBytes(200_000)),
+    ] {
+        load.wait()?;
+        agent.stop()?;
+        agent.change_variable(PORTS, ports);
+        agent.begin_start()?;
+        load.wait_until(&agent, moment)?;
+        agent.kill()?;
+        in_the_middle += u32::from(successors(&agent).exists());
+        load.wait()?;
+        agent.start()?;
+    }
+    ensure!(in_the_middle > 0, "no kill came in time");
+    load.wait()?;
+    load.finish(&agent)?;
+    there_is_one_set_of_maps(&agent)
+}
+
+/// Maps of a version to come are left alone, and a version that knows them finds them as they were.
+fn a_later_layout_is_refused() -> Result<()> {
+    let pair = Pair::new()?;
+    let mut agent = Agent::started(&pair.server)?;
+    let keys = agent.rest().create_keys(4)?;
+    let load = Load::start(&pair, &keys)?;
+    load.wait()?;
+    agent.stop()?;
+    let maps = agent.pin_folder().join("maps");
+    let life = MapLife::read(&maps)?;
+    life.with_layout(9_999).write(&maps)?;
+    let before = snapshot::of(&agent.pin_folder())?;
+    let output = pair.server.enter(|| command::output_in_time(&mut agent.command()))?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(
+        !output.status.success() && said.contains("layout 9999") && said.contains("run the version that made them"),
+        "{said}"
+    );
+    let is_same = before == snapshot::of(&agent.pin_folder())?;
+    ensure!(is_same, "a refused start has touched the pins");
+    ensure!(MapLife::read(&maps)? == life.with_layout(9_999), "or the maps");
+    life.write(&maps)?;
+    load.wait()?;
+    agent.start()?;
+    load.finish(&agent)
+}
+
+/// A ledger moves to new maps and books nothing of what the old ones hold, which is another ledger's.
+fn under_another_ledger() -> Result<()> {
+    let pair = Pair::new()?;
+    let mut agent = Agent::started(&pair.server)?;
+    let key = agent.rest().create_key("of the first ledger")?;
+    let transfer = [Transfer::new(SERVER_V4, key.port, 30_000, 50_000)];
+    tcp::bulk(&pair.server, &pair.client, &transfer)?;
+    agent.stop()?;
+    agent.change_data_folder("other");
+    agent.change_variable(PORTS, "10001-12000");
+    agent.start()?;
+    let second = agent.rest().create_key("of the second ledger")?;
+    let shown = agent.rest().count_of(&second.id)?;
+    ensure!(second.port == key.port && shown.is_zero(), "{second:?}: {shown:?}");
+    let capture = Capture::start(&pair.client, "eth0", &SERVER_ADDRESSES)?;
+    tcp::bulk(&pair.server, &pair.client, &transfer)?;
+    let passed = count::of(&capture.finish(SERVER_V4.into())?, key.port);
+    let shown = agent.rest().count_of(&second.id)?;
+    ensure!(shown == passed, "{shown:?} is shown, {passed:?} passed");
+    let connections = agent.rest().connections_of(&second.id)?;
+    ensure!(connections == Connections { opened: 1, active: 0 }, "{connections:?}");
+    Ok(())
+}
+
+/// New maps begin at zero; what was booked stays, and nobody takes the lower counters for a loss.
+fn pins_removed_by_hand() -> Result<()> {
+    let pair = Pair::new()?;
+    let mut agent = Agent::started(&pair.server)?;
+    let keys = agent.rest().create_keys(1)?;
+    let ports = [keys[0].port];
+    let life = agent.grpc()?.state()?.map_life;
+    let transfer = [Transfer::new(SERVER_V6, ports[0], 70_000, 50_000)];
+    let capture = Capture::start(&pair.client, "eth0", &SERVER_ADDRESSES)?;
+    tcp::bulk(&pair.server, &pair.client, &transfer)?;
+    agent.stop()?;
+    fs::remove_dir_all(agent.pin_folder()).context("removing the pins")?;
+    agent.start()?;
+    ensure!(agent.grpc()?.state()?.map_life != life, "the old maps were not gone");
+    tcp::bulk(&pair.server, &pair.client, &transfer)?;
+    agent.kill()?;
+    agent.start()?;
+    let truth = count::only(&capture.finish(SERVER_V4.into())?, ports);
+    equal(&agent, &truth)?;
+    let connections = agent.rest().connections_of(&keys[0].id)?;
+    ensure!(connections == Connections { opened: 2, active: 0 }, "{connections:?}");
+    Ok(())
+}
+
+/// When to kill a start that moves to new maps.
+enum Moment {
+    /// The folder of the new maps is there.
+    FolderMade,
+    /// The map that describes them is there.
+    SuccessorsDescribed,
+    /// The folder is there, and so much has passed since.
+    AfterBytes(u64),
+}
+
+/// Traffic on the first four keys: a stream, datagrams, connections that come and go, and some that stay.
+struct Load<'lab> {
+    pair: &'lab Pair,
+    keys: &'lab [Key],
+    capture: Capture<'lab>,
+    stream: Background,
+    flood: Background,
+    turnover: Background,
+    held: HeldConnections,
+}
+
+impl<'lab> Load<'lab> {
+    const HELD: usize = 50;
+
+    fn start(pair: &'lab Pair, keys: &'lab [Key]) -> Result<Self> {
+        let (server, client) = (&pair.server, &pair.client);
+        let address = |at: usize, address: IpAddr| SocketAddr::new(address, keys[at].port);
+        Ok(Self {
+            pair,
+            keys,
+            capture: Capture::start(client, "eth0", &SERVER_ADDRESSES)?,
+            stream: Background::tcp(server, client, address(0, SERVER_V4.into()))?,
+            flood: Background::flood(client, address(1, SERVER_V6.into()))?,
+            turnover: Background::turnover(server, client, address(2, SERVER_V6.into()))?,
+            held: HeldConnections::open(server, client, address(3, SERVER_V4.into()), Self::HELD)?,
+        })
+    }
+
+    /// Lets enough pass that missing it would show.
+    fn wait(&self) -> Result<()> {
+        self.stream.wait_for(300_000)?;
+        self.flood.wait_for(100)?;
+        self.turnover.wait_for(100)
+    }
+
+    fn wait_until(&self, agent: &Agent<'_>, moment: Moment) -> Result<()> {
+        let folder = successors(agent);
+        let is_there = |path: PathBuf| wait::until("the move begins", || Ok(path.exists()));
+        match moment {
+            Moment::FolderMade => is_there(folder),
+            Moment::SuccessorsDescribed => is_there(folder.join("map_life")),
+            Moment::AfterBytes(bytes) => {
+                is_there(folder)?;
+                self.stream.wait_for(bytes)
+            }
+        }
+    }
+
+    /// The same where connections were not counted when these began.
+    fn finish_where_none_was_opened(self, agent: &Agent<'_>) -> Result<()> {
+        let active = Self::HELD as u64;
+        let shown = agent.rest().connections_of(&self.keys[3].id)?;
+        ensure!(shown == Connections { opened: 0, active }, "{shown:?}");
+        self.stop_and_compare_traffic(agent).map(drop)
+    }
+
+    /// Stops and compares.
+    fn finish(self, agent: &Agent<'_>) -> Result<()> {
+        let keys = self.keys;
+        let held = Connections {
+            opened: Self::HELD as u64,
+            active: Self::HELD as u64,
+        };
+        let shown = agent.rest().connections_of(&keys[3].id)?;
+        ensure!(shown == held, "{shown:?} of {held:?} that stayed open");
+        let made = self.stop_and_compare_traffic(agent)?;
+        for (key, opened) in keys.iter().zip([1, 0, made, held.opened]) {
+            let truth = Connections { opened, active: 0 };
+            for shown in [
+                agent.rest().connections_of(&key.id)?,
+                agent.grpc()?.connections_of(&key.id)?,
+            ] {
+                ensure!(shown == truth, "port {}: {shown:?}, there were {truth:?}", key.port);
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives how many connections came and went.
+    fn stop_and_compare_traffic(self, agent: &Agent<'_>) -> Result<u64> {
+        self.stream.stop()?;
+        self.flood.stop()?;
+        let made = self.turnover.stop()?;
+        drop(self.held);
+        settle::tcp_is_over(&self.pair.server, &self.pair.client)?;
+        let ports = self.keys.iter().map(|key| key.port);
+        equal(agent, &count::only(&self.capture.finish(SERVER_V4.into())?, ports))?;
+        Ok(made)
+    }
+}
+
+/// What the ledger's faces show; the kernel's own counters begin anew with each set of maps.
+fn equal(agent: &Agent<'_>, truth: &Counts) -> Result<()> {
+    let ports = || truth.keys().copied();
+    exactness::equal("REST", &count::only(&agent.rest().counts()?, ports()), truth)?;
+    exactness::equal("gRPC", &count::only(&agent.grpc()?.counts()?, ports()), truth)
+}
+
+fn successors(agent: &Agent<'_>) -> PathBuf {
+    agent.pin_folder().join("maps_next")
+}
+
+fn there_is_one_set_of_maps(agent: &Agent<'_>) -> Result<()> {
+    let left = successors(agent);
+    ensure!(!left.exists(), "{} stays behind", left.display());
+    ensure!(agent.pin_folder().join("maps/map_life").exists(), "there are no maps");
+    Ok(())
+}
