@@ -1,6 +1,6 @@
 //! What is measured: each is set up for one measurement and taken down after it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Result, ensure};
 use clap::ValueEnum;
@@ -47,6 +47,16 @@ impl Contender {
     }
 }
 
+/// Makes a key for every port in the ledger that Portmeter starts on. To be done before anything listens: a port that
+/// is in use is given to no key.
+pub(super) fn make_keys(lab: &Lab, folder: &Path) -> Result<()> {
+    Portmeter::start(&lab.server, &data(folder), &[])?.make_keys(PORTS.count())
+}
+
+fn data(folder: &Path) -> PathBuf {
+    folder.join("data")
+}
+
 /// A contender at work; taken down when dropped.
 pub(super) enum Active<'lab> {
     Portmeter(Portmeter<'lab>),
@@ -66,9 +76,7 @@ impl<'lab> Active<'lab> {
                     "tcx"
                 };
                 let settings = [("PORTMETER_CAPTURE__HOOK", hook)];
-                let portmeter = Portmeter::start(host, &folder.join("data"), &settings)?;
-                portmeter.make_keys(PORTS.count())?;
-                Self::Portmeter(portmeter)
+                Self::Portmeter(Portmeter::start(host, &data(folder), &settings)?)
             }
             Contender::NftablesSet => Self::Nftables(Nftables::load(host, &nftables::set(PORTS))?),
             Contender::NftablesRules => Self::Nftables(Nftables::load(host, &nftables::rules(PORTS))?),

@@ -60,8 +60,6 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         );
     }
     workload::check_cpu_accounting()?;
-    portmeter::build()?;
-
     let contenders = if arguments.only.is_empty() {
         Contender::ALL.to_vec()
     } else {
@@ -69,6 +67,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     };
     let lab = Lab::new()?;
     let folder = portmeter::fresh_folder("bench-overhead")?;
+    if contenders.iter().any(|contender| contender.is_portmeter()) {
+        portmeter::build()?;
+        contender::make_keys(&lab, &folder)?;
+    }
     let workload = Workload::start(&lab, arguments.seconds, arguments.packets)?;
     report::machine(&Settings {
         rounds: arguments.rounds,

@@ -63,7 +63,8 @@ impl<'lab> Workload<'lab> {
         let mut receiver = lab.server.command_on_cpu(READING_CPU, "iperf3");
         receiver
             .args(["--server", "--port", &PORT.to_string()])
-            .stdout(Stdio::null());
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
         let receiver = Running::start(&mut receiver)?;
         let listening = || command::output(lab.server.command("ss").args(["-Hltn", &format!("sport = :{PORT}")]));
         wait_until("iperf3 listens", || {
