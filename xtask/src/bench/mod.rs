@@ -1,7 +1,13 @@
 //! `cargo xtask bench …`: the figures that the project promises, each measured beside something to compare with.
 
+mod agent;
+mod lab;
+mod overhead;
 mod packet;
+mod portmeter;
+mod process;
 mod rest;
+mod statistics;
 
 use anyhow::Result;
 use clap::Subcommand;
@@ -15,6 +21,10 @@ pub(crate) struct Arguments {
 
 #[derive(Subcommand)]
 enum Bench {
+    /// What the agent takes: memory, CPU time, the time of one sample.
+    Agent(agent::Arguments),
+    /// What counting costs the traffic, beside nftables and pmacct.
+    Overhead(overhead::Arguments),
     /// Nanoseconds per packet of the kernel programs beside the same classifier in C.
     Packet(packet::Arguments),
     /// Requests per second of the REST gateway beside a bare axum route.
@@ -23,6 +33,8 @@ enum Bench {
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     match &arguments.bench {
+        Bench::Agent(arguments) => agent::run(arguments),
+        Bench::Overhead(arguments) => overhead::run(arguments),
         Bench::Packet(arguments) => packet::run(arguments),
         Bench::Rest(arguments) => rest::run(arguments),
     }

@@ -5,11 +5,13 @@
 //! turns within each round, so that a machine whose speed drifts slows both; what counts is the ratio of medians.
 
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
+use super::process::{Running, wait_until};
+use super::statistics::{self, verdict};
 use crate::{command, tools, workspace_root};
 
 /// Options of `cargo xtask bench rest`.
@@ -101,13 +103,12 @@ fn measure(route: &Route, arguments: &Arguments, folder: &Path) -> Result<()> {
     let body = curl(&[], &route.path)?;
     let file = folder.join("body.json");
     std::fs::write(&file, &body)?;
-    let bare = Running(
+    let bare = Running::start(
         Command::new(workspace_root().join("target/release/examples/bare_route"))
             .args([BARE, route.pattern])
-            .arg(&file)
-            .spawn()?,
-    );
-    wait_until(|| std::net::TcpStream::connect(BARE).is_ok())?;
+            .arg(&file),
+    )?;
+    wait_until("the bare route answers", || std::net::TcpStream::connect(BARE).is_ok())?;
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
     for _ in 0..arguments.rounds {
         ours.push(wrk(GATEWAY, &route.path, arguments.seconds)?);
@@ -125,7 +126,6 @@ fn measure(route: &Route, arguments: &Arguments, folder: &Path) -> Result<()> {
             figures.p99_ms
         );
     };
-    let verdict = |met: bool| if met { "met" } else { "NOT MET" };
     row("bare axum route", theirs, "");
     let goals = format!(
         "{ratio:<6.2} ratio >= {} {}, p99 <= {P99_MAX_MS} ms {}",
@@ -138,40 +138,19 @@ fn measure(route: &Route, arguments: &Arguments, folder: &Path) -> Result<()> {
 }
 
 fn start_agent(folder: &Path) -> Result<Running> {
-    let agent = Command::new(workspace_root().join("target/release/portmeter"))
+    let mut agent = Command::new(workspace_root().join("target/release/portmeter"));
+    agent
         .args(["run", "--instance", INSTANCE, "--interface", "lo", "--detach-on-exit"])
         .args(["--http", GATEWAY, "--grpc", GRPC, "--metrics", METRICS])
         .arg("--data-dir")
         .arg(folder.join("data"))
         .env("PORTMETER_API_KEY", API_KEY)
         .stdout(Stdio::null())
-        .stderr(std::fs::File::create(folder.join("agent.log"))?)
-        .spawn()
-        .context("starting target/release/portmeter")?;
-    let agent = Running(agent);
-    wait_until(|| curl(&[], "/readyz").is_ok())
-        .with_context(|| format!("the agent does not answer; see {}", folder.join("agent.log").display()))?;
+        .stderr(std::fs::File::create(folder.join("agent.log"))?);
+    let agent = Running::start(&mut agent)?;
+    wait_until("the agent is ready", || curl(&[], "/readyz").is_ok())
+        .with_context(|| format!("see {}", folder.join("agent.log").display()))?;
     Ok(agent)
-}
-
-/// A process that is told to stop, and waited for, when it is dropped.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = Command::new("kill").args(["-TERM", &self.0.id().to_string()]).status();
-        let _ = self.0.wait();
-    }
-}
-
-fn wait_until(mut is_true: impl FnMut() -> bool) -> Result<()> {
-    for _ in 0..200 {
-        if is_true() {
-            return Ok(());
-        }
-        std::thread::sleep(std::time::Duration::from_millis(50));
-    }
-    bail!("it did not come about within 10 s")
 }
 
 fn curl(extra: &[&str], path: &str) -> Result<String> {
@@ -228,9 +207,8 @@ fn milliseconds(text: &str) -> Result<f64> {
 
 fn median(figures: &[Figures]) -> Figures {
     let of = |pick: fn(&Figures) -> f64| {
-        let mut values: Vec<f64> = figures.iter().map(pick).collect();
-        values.sort_by(f64::total_cmp);
-        values[values.len() / 2]
+        let values: Vec<f64> = figures.iter().map(pick).collect();
+        statistics::median(&values)
     };
     Figures {
         requests_per_second: of(|one| one.requests_per_second),

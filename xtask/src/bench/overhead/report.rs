@@ -1,0 +1,127 @@
+//! From measurements to figures: each contender against the "nothing" right before it, medians over the rounds.
+
+use std::process::Command;
+
+use anyhow::Result;
+
+use super::contender::Contender;
+use super::workload::Measured;
+use crate::bench::lab::Offloads;
+use crate::bench::statistics::{median, verdict};
+use crate::command;
+
+const TCP_RATIO_MIN: f64 = 0.98;
+const UDP_RATIO_MIN: f64 = 0.97;
+const KERNEL_COST_MAX_NS: f64 = 100.0;
+
+/// How much is measured.
+pub(super) struct Settings {
+    pub(super) rounds: usize,
+    pub(super) seconds: u32,
+    pub(super) packets: u32,
+}
+
+/// A contender's measurements, each with the one of nothing before it.
+pub(super) struct Comparison {
+    pub(super) contender: Contender,
+    pairs: Vec<(Measured, Measured)>,
+}
+
+impl Comparison {
+    pub(super) fn new(contender: Contender) -> Self {
+        Self {
+            contender,
+            pairs: Vec::new(),
+        }
+    }
+
+    pub(super) fn add(&mut self, nothing: Measured, with: Measured) {
+        self.pairs.push((nothing, with));
+    }
+
+    fn median(&self, figure: impl Fn(&Measured, &Measured) -> f64) -> f64 {
+        let figures: Vec<f64> = self.pairs.iter().map(|(nothing, with)| figure(nothing, with)).collect();
+        median(&figures)
+    }
+
+    fn tcp_ratio(&self) -> f64 {
+        self.median(|nothing, with| with.tcp_megabits_per_second / nothing.tcp_megabits_per_second)
+    }
+
+    fn udp_ratio(&self) -> f64 {
+        self.median(|nothing, with| with.udp_packets_per_second / nothing.udp_packets_per_second)
+    }
+
+    fn kernel_ns(&self) -> f64 {
+        self.median(|nothing, with| with.cost.kernel_ns - nothing.cost.kernel_ns)
+    }
+
+    /// The last pair, for who waits or wants to look at the spread.
+    pub(super) fn print_last(&self, round: usize) {
+        let Some((nothing, with)) = self.pairs.last() else {
+            return;
+        };
+        println!(
+            "round {round}: {:<26} TCP {:>6.0} of {:>6.0} Mbit/s, UDP {:>4.0} of {:>4.0} thousand/s, {:>5.0} of {:>5.0} ns",
+            self.contender.title(),
+            with.tcp_megabits_per_second,
+            nothing.tcp_megabits_per_second,
+            with.udp_packets_per_second / 1e3,
+            nothing.udp_packets_per_second / 1e3,
+            with.cost.kernel_ns,
+            nothing.cost.kernel_ns,
+        );
+    }
+}
+
+/// What it was measured on, and how busy that was.
+pub(super) fn machine(settings: &Settings) -> Result<()> {
+    let kernel = command::output(Command::new("uname").arg("-r"))?;
+    let load = std::fs::read_to_string("/proc/loadavg")?;
+    let cpus = std::thread::available_parallelism()?;
+    println!(
+        "\nLinux {}, {cpus} processors, load before: {}; {} rounds, {} s of TCP and of UDP each, {} packets for CPU time",
+        kernel.trim(),
+        load.split_whitespace().take(3).collect::<Vec<_>>().join(" "),
+        settings.rounds,
+        settings.seconds,
+        settings.packets
+    );
+    Ok(())
+}
+
+/// The medians, with goals where there are any.
+pub(super) fn table(offloads: Offloads, comparisons: &[Comparison]) {
+    let all = || comparisons.iter().flat_map(|comparison| &comparison.pairs);
+    let nothing = |figure: fn(&Measured) -> f64| median(&all().map(|(nothing, _)| figure(nothing)).collect::<Vec<_>>());
+    let value = if offloads == Offloads::On { "on" } else { "off" };
+    println!(
+        "\noffloads {value}; nothing: TCP {:.0} Mbit/s, UDP {:.0} thousand/s, {:.0} ns a packet",
+        nothing(|one| one.tcp_megabits_per_second),
+        nothing(|one| one.udp_packets_per_second) / 1e3,
+        nothing(|one| one.cost.kernel_ns)
+    );
+    println!(
+        "{:<26} {:>6} {:>6} {:>11} {:>13}   goals",
+        "ratio to nothing", "TCP", "UDP", "kernel + ns", "processes ns"
+    );
+    for one in comparisons {
+        let (tcp, udp, kernel_ns) = (one.tcp_ratio(), one.udp_ratio(), one.kernel_ns());
+        let processes_ns = one.median(|_, with| with.cost.processes_ns);
+        let goals = if one.contender.is_portmeter() {
+            format!(
+                "TCP >= {TCP_RATIO_MIN} {}, UDP >= {UDP_RATIO_MIN} {}, + <= {KERNEL_COST_MAX_NS} ns {}",
+                verdict(tcp >= TCP_RATIO_MIN),
+                verdict(udp >= UDP_RATIO_MIN),
+                verdict(kernel_ns <= KERNEL_COST_MAX_NS)
+            )
+        } else {
+            String::new()
+        };
+        println!(
+            "{:<26} {tcp:>6.3} {udp:>6.3} {kernel_ns:>11.0} {processes_ns:>13.0}   {goals}",
+            one.contender.title()
+        );
+    }
+    println!();
+}
