@@ -3,9 +3,10 @@
 
 use std::env;
 use std::fs;
+use std::path::PathBuf;
 use std::process::Command;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use crate::command;
 
@@ -42,6 +43,17 @@ pub(crate) fn is_root() -> Result<bool> {
 pub(crate) fn is_on_path(tool: &str) -> bool {
     let path = env::var_os("PATH").unwrap_or_default();
     env::split_paths(&path).any(|folder| fs::metadata(folder.join(tool)).is_ok_and(|metadata| metadata.is_file()))
+}
+
+/// Where tools are kept between builds: `PORTMETER_TOOLS_DIR`, otherwise `portmeter` in the user's cache folder.
+pub(crate) fn tools_folder() -> Result<PathBuf> {
+    let named = env::var_os("PORTMETER_TOOLS_DIR").map(PathBuf::from);
+    let cache = || env::var_os("XDG_CACHE_HOME").map(|cache| PathBuf::from(cache).join("portmeter"));
+    let home = || env::home_dir().map(|home| home.join(".cache/portmeter"));
+    named
+        .or_else(cache)
+        .or_else(home)
+        .context("there is no home folder to keep tools in: set PORTMETER_TOOLS_DIR")
 }
 
 fn apt_get(arguments: &[&str]) -> Result<()> {

@@ -10,8 +10,8 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
-use super::toolchain::tools_folder;
 use crate::command;
+use crate::tools::tools_folder;
 
 const COMPILER: &str = "rustc-web";
 const CORE_FOR_BPF: &str = "libstd-rust-web-dev-bpf";

@@ -11,6 +11,7 @@ use anyhow::{Context, Result, bail};
 
 use super::debian;
 use crate::command;
+use crate::tools::tools_folder;
 
 /// The version that loads the LLVM of today's compilers.
 pub(super) const BPF_LINKER_VERSION: &str = "0.10.3";
@@ -155,15 +156,4 @@ pub(super) fn bpf_linker() -> Result<PathBuf> {
         .context("installing bpf-linker")?;
     }
     Ok(linker)
-}
-
-/// Where tools are kept between builds: `PORTMETER_TOOLS_DIR`, otherwise `portmeter` in the user's cache folder.
-pub(super) fn tools_folder() -> Result<PathBuf> {
-    let named = env::var_os("PORTMETER_TOOLS_DIR").map(PathBuf::from);
-    let cache = || env::var_os("XDG_CACHE_HOME").map(|cache| PathBuf::from(cache).join("portmeter"));
-    let home = || env::home_dir().map(|home| home.join(".cache/portmeter"));
-    named
-        .or_else(cache)
-        .or_else(home)
-        .context("there is no home folder to keep tools in: set PORTMETER_TOOLS_DIR")
 }
