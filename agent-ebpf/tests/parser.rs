@@ -122,6 +122,38 @@ fn later_fragments_count_for_their_first_ones_port() {
     }
 }
 
+/// Its length cannot be believed, so it must not be booked to anybody, known as its datagram is.
+#[test]
+fn later_fragments_shorter_than_their_headers_are_malformed() {
+    let v4 = |offset| Recipe {
+        ip: IpRecipe::V4 {
+            option_words: 1,
+            fragment: Fragment { offset, more: true },
+        },
+        ..Recipe::plain()
+    };
+    let v6 = |offset| Recipe::plain_ipv6(&[Extension::Fragment(Fragment { offset, more: true })]);
+    // The lower byte of the length field, and what it says at least: 24 bytes of IPv4 header, 8 of fragment header.
+    for (first, later, length_offset, length_min) in [(v4(0), v4(16), 17, 24), (v6(0), v6(16), 19, 8)] {
+        let world = World::default();
+        let classify = |bytes: &[u8]| classify(&SlicePacket::new(bytes, 0), &world, first.direction, first.link);
+        assert!(matches!(classify(&first.bytes()), Outcome::Counted { .. }));
+        let mut bytes = later.bytes();
+        bytes[length_offset] = length_min;
+        assert!(matches!(classify(&bytes), Outcome::Counted { .. }), "{bytes:02x?}");
+        bytes[length_offset] = length_min - 1;
+        let size = WireSize {
+            bytes: bytes.len() as u64 - 14,
+            packets: 1,
+        };
+        let malformed = Outcome::Unattributed {
+            reason: UnattributedReason::Malformed,
+            size,
+        };
+        assert_eq!(classify(&bytes), malformed, "{bytes:02x?}");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
 
