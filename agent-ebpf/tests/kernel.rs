@@ -6,31 +6,25 @@
 
 mod support;
 
-use std::env;
-use std::fs;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, ensure};
-use libtest_mimic::{Arguments, Completion, Trial};
+use anyhow::{Context, Result};
 use nix::sched::{CloneFlags, unshare};
-use portmeter_ebpf::layout::{PortCounters, UnattributedCounters, UnattributedReason};
-use portmeter_ebpf::packet::{Direction, Link, Outcome, SlicePacket, WireSize, classify};
+use portmeter_ebpf::layout::UnattributedReason;
+use portmeter_ebpf::packet::{Direction, Link, Outcome, SlicePacket, classify};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 
+use support::bench::Bench;
 use support::odd_packets::odd_packets;
-use support::programs::{PROGRAMS, Programs, SLOT_CAPACITY_UNDER_TEST, object_path, program_name};
+use support::programs::{SLOT_CAPACITY_UNDER_TEST, program_name};
 use support::recipe::{Extension, Fragment, IpRecipe, Recipe, TransportRecipe, recipes};
+use support::rooted::{self, Test};
 use support::tap::Tap;
-use support::world::{TRACKED_PORT, TRACKED_SLOT, World};
+use support::world::{TRACKED_PORT, World};
 
-/// Hands the packet on to the next program, and in the end to the network stack (TCX_NEXT, TC_ACT_UNSPEC).
-const HAND_ON: i32 = -1;
-const ETHERNET_HEADER_BYTES: usize = 14;
 const RANDOM_PACKETS: usize = 4_000;
-
-type Test = (&'static str, fn() -> Result<()>);
 
 const TESTS: [Test; 6] = [
     ("odd packets count as written down", odd_packets_count_as_written_down),
@@ -54,23 +48,7 @@ const TESTS: [Test; 6] = [
 ];
 
 fn main() -> ExitCode {
-    let trials = TESTS.into_iter().map(|(name, test)| {
-        Trial::ignorable_test(name, move || {
-            match (nix::unistd::geteuid().is_root(), may_leave_out()) {
-                (true, _) => test()
-                    .map(|()| Completion::Completed)
-                    .map_err(|error| format!("{error:#}").into()),
-                (false, true) => Ok(Completion::ignored_with("it needs root: BPF programs")),
-                (false, false) => Err("this test must not be left out here, and it needs root".into()),
-            }
-        })
-    });
-    libtest_mimic::run(&Arguments::from_args(), trials.collect()).exit_code()
-}
-
-fn may_leave_out() -> bool {
-    let is_set = |name: &str, value: &str| env::var(name).is_ok_and(|found| found == value);
-    !is_set("CI", "true") && !is_set("PORTMETER_REQUIRE_ROOT", "1")
+    rooted::run(&TESTS)
 }
 
 fn odd_packets_count_as_written_down() -> Result<()> {
@@ -207,115 +185,6 @@ fn slots_outside_the_counters_are_told() -> Result<()> {
         size,
     };
     bench.check(&plain.bytes(), 0, plain.direction, plain.link, missing)
-}
-
-/// The programs, and what their maps must hold by now.
-struct Bench {
-    programs: Programs,
-    port_counters: Vec<PortCounters>,
-    unattributed: Vec<UnattributedCounters>,
-}
-
-impl Bench {
-    fn new() -> Result<Self> {
-        let path = object_path();
-        let object = fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
-        let mut programs = Programs::load(&object, &PROGRAMS)?;
-        programs.enter_world()?;
-        Ok(Self {
-            programs,
-            port_counters: vec![PortCounters::default(); SLOT_CAPACITY_UNDER_TEST as usize],
-            unattributed: vec![UnattributedCounters::default(); UnattributedReason::ALL.len()],
-        })
-    }
-
-    /// Runs one packet through the program for it, as if it were the first: the maps change by the outcome and by
-    /// nothing else.
-    fn check(
-        &mut self,
-        bytes: &[u8],
-        gso_size_bytes: u32,
-        direction: Direction,
-        link: Link,
-        outcome: Outcome,
-    ) -> Result<()> {
-        self.programs.forget_fragments()?;
-        self.check_next(bytes, gso_size_bytes, direction, link, outcome)
-    }
-
-    /// The same, with what is remembered of the packets before.
-    fn check_next(
-        &mut self,
-        bytes: &[u8],
-        gso_size_bytes: u32,
-        direction: Direction,
-        link: Link,
-        outcome: Outcome,
-    ) -> Result<()> {
-        if !fits_a_test_run(bytes) {
-            return Ok(());
-        }
-        let (verdict, _) = self
-            .programs
-            .run(program_name(direction, link), bytes, gso_size_bytes, 1)?;
-        ensure!(verdict == HAND_ON, "the program returned {verdict}");
-        self.expect(outcome, direction);
-        self.compare().with_context(|| format!("expected {outcome:?}"))
-    }
-
-    fn expect(&mut self, outcome: Outcome, direction: Direction) {
-        match outcome {
-            Outcome::Ignored => {}
-            Outcome::Counted { slot, port, size } => {
-                let counters = &mut self.port_counters[slot as usize];
-                add(counters, direction, size);
-                counters.port = port.into();
-            }
-            Outcome::Unattributed { reason, size } => {
-                let counters = &mut self.unattributed[reason as usize];
-                counters.packets += size.packets;
-                counters.bytes += size.bytes;
-            }
-        }
-    }
-
-    fn compare(&self) -> Result<()> {
-        let port_counters = self.programs.port_counters()?;
-        ensure!(
-            port_counters == self.port_counters,
-            "tracked slot {TRACKED_SLOT}: counted {:?}, expected {:?}",
-            port_counters[TRACKED_SLOT as usize],
-            self.port_counters[TRACKED_SLOT as usize]
-        );
-        let unattributed = self.programs.unattributed()?;
-        ensure!(
-            unattributed == self.unattributed,
-            "unattributed: counted {unattributed:?}, expected {:?}",
-            self.unattributed
-        );
-        Ok(())
-    }
-}
-
-/// The kernel takes every packet of a test run for an Ethernet frame and refuses those that end within what their
-/// EtherType announces. The parser's own tests have them.
-fn fits_a_test_run(bytes: &[u8]) -> bool {
-    let network_bytes = match bytes.get(12..ETHERNET_HEADER_BYTES) {
-        Some([0x08, 0x00]) => 20,
-        Some([0x86, 0xdd]) => 40,
-        Some(_) => 0,
-        None => return false,
-    };
-    bytes.len() >= ETHERNET_HEADER_BYTES + network_bytes
-}
-
-fn add(counters: &mut PortCounters, direction: Direction, size: WireSize) {
-    let (bytes, packets) = match direction {
-        Direction::Receive => (&mut counters.rx_bytes, &mut counters.rx_packets),
-        Direction::Transmit => (&mut counters.tx_bytes, &mut counters.tx_packets),
-    };
-    *bytes += size.bytes;
-    *packets += size.packets;
 }
 
 fn draw<T: std::fmt::Debug>(strategy: &impl Strategy<Value = T>, runner: &mut TestRunner) -> Result<T> {

@@ -9,7 +9,6 @@ use anyhow::{Context, Result, ensure};
 use portmeter_tests::agent::Agent;
 use portmeter_tests::capture::Capture;
 use portmeter_tests::count::{self, Connections, Counts};
-use portmeter_tests::foreign::kernel_has_tcx;
 use portmeter_tests::layout_1::{self, MapLife};
 use portmeter_tests::network::{Pair, SERVER_ADDRESSES, SERVER_V4, SERVER_V6};
 use portmeter_tests::rest::Key;
@@ -18,7 +17,7 @@ use portmeter_tests::traffic::background::Background;
 use portmeter_tests::traffic::held::HeldConnections;
 use portmeter_tests::traffic::settle;
 use portmeter_tests::traffic::tcp::{self, Transfer};
-use portmeter_tests::{command, exactness, wait};
+use portmeter_tests::{command, exactness, needs, wait};
 
 use crate::Story;
 
@@ -60,10 +59,7 @@ fn more_ports_than_room() -> Result<()> {
 
 /// The programs of an earlier version are counting when this one comes.
 fn from_layout_1() -> Result<()> {
-    if !kernel_has_tcx() {
-        println!("this kernel has no TCX, and so no links of an earlier version");
-        return Ok(());
-    }
+    needs::kernel(6, 6, "TCX")?;
     let pair = Pair::new()?;
     let mut agent = Agent::started(&pair.server)?;
     let keys = agent.rest().create_keys(4)?;

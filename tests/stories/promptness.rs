@@ -200,7 +200,8 @@ fn a_name_that_was_waited_for() -> Result<()> {
         counted(&agent, port)? == at_the_end,
         "still counted when it had another name"
     );
-    flood.stop()
+    flood.stop()?;
+    Ok(())
 }
 
 fn an_interface_that_goes() -> Result<()> {

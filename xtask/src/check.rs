@@ -11,7 +11,10 @@ pub(crate) struct Arguments {}
 
 pub(crate) fn run(_arguments: &Arguments) -> Result<()> {
     let mut parts = Parts::default();
-    parts.run("formatting", || cargo(&["fmt", "--all", "--check"]))?;
+    parts.run("formatting", || {
+        cargo(&["fmt", "--all", "--check"])?;
+        cargo(&["fmt", "--manifest-path", "agent-ebpf/fuzz/Cargo.toml", "--check"])
+    })?;
     parts.run("clippy", || {
         cargo(&[
             "clippy",

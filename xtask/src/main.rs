@@ -6,6 +6,7 @@ mod check;
 mod codegen;
 mod command;
 mod ebpf;
+mod fuzz;
 mod kernel;
 mod parts;
 mod test;
@@ -34,6 +35,8 @@ enum Command {
     Codegen(codegen::Arguments),
     /// Build the kernel programs into the object that the agent embeds.
     Ebpf(ebpf::Arguments),
+    /// Fuzz the packet parser.
+    Fuzz(fuzz::Arguments),
     /// Install what the tests need and run all of them.
     Test(test::Arguments),
 }
@@ -44,6 +47,7 @@ fn main() -> Result<()> {
         Command::Check(arguments) => check::run(&arguments),
         Command::Codegen(arguments) => codegen::run(&arguments),
         Command::Ebpf(arguments) => ebpf::run(&arguments),
+        Command::Fuzz(arguments) => fuzz::run(&arguments),
         Command::Test(arguments) => test::run(&arguments),
     }
 }

@@ -46,7 +46,9 @@ fn examine_ip<I: Ip>(
         Found::FirstFragment(transport, datagram) => {
             return fragment::first(packet, lookups, direction, ip, transport, datagram);
         }
-        Found::LaterFragment(datagram) => return fragment::later(packet, lookups, direction, ip, datagram),
+        Found::LaterFragment(datagram, header_bytes) => {
+            return fragment::later(packet, lookups, direction, ip, datagram, header_bytes);
+        }
         Found::NotCounted => return Ok(Outcome::Ignored),
         Found::Unattributable(reason) => return unattributed_if_local(reason, packet, lookups, direction, ip),
     };

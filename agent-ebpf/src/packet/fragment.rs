@@ -47,7 +47,7 @@ pub(super) fn first<I: Ip>(
     })
 }
 
-/// Counts a later fragment for the port of its first one.
+/// Counts a later fragment, of which `header_bytes` are IP headers, for the port of its first one.
 #[inline(always)]
 pub(super) fn later<I: Ip>(
     packet: &impl Packet,
@@ -55,11 +55,12 @@ pub(super) fn later<I: Ip>(
     direction: Direction,
     ip: I,
     datagram: Fragment,
+    header_bytes: u32,
 ) -> Result<Outcome, Truncated> {
     if !ip.is_local(packet, lookups, direction)? {
         return Ok(Outcome::Ignored);
     }
-    let ip_bytes = ip_bytes(packet, ip, 0, 0)?;
+    let ip_bytes = ip_bytes(packet, ip, header_bytes, header_bytes)?;
     Ok(match lookups.fragment_source(&key(packet, direction, ip, datagram)?) {
         FragmentSource::Known { entry: 0, .. } => Outcome::Ignored,
         FragmentSource::Known { entry, port } => counted(packet, ip, entry, port, ip_bytes),

@@ -11,8 +11,8 @@ pub(super) enum Found {
     Transport(Transport),
     /// A TCP or UDP header, or the start of one, in the first fragment of a datagram.
     FirstFragment(Transport, Fragment),
-    /// A fragment that begins behind the transport header.
-    LaterFragment(Fragment),
+    /// A fragment that begins behind the transport header, and the length of its IP headers.
+    LaterFragment(Fragment, u32),
     /// A protocol that is counted nowhere.
     NotCounted,
     /// Something that may belong to a tracked port.

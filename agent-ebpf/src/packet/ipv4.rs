@@ -63,7 +63,7 @@ impl Ip for Ipv4 {
         };
         Ok(match fragment & FRAGMENT_OFFSET {
             0 => Found::FirstFragment(transport, datagram),
-            _ => Found::LaterFragment(datagram),
+            _ => Found::LaterFragment(datagram, header_bytes as u32),
         })
     }
 

@@ -79,7 +79,8 @@ impl Ip for Ipv6 {
                     protocol: 0,
                 };
                 if fragment & FRAGMENT_OFFSET != 0 {
-                    return Ok(later_fragment(next_header, found));
+                    let header_bytes = (offset - self.offset + FRAGMENT_HEADER_BYTES) as u32;
+                    return Ok(later_fragment(next_header, found, header_bytes));
                 }
                 datagram = Some(found);
             }
@@ -187,9 +188,9 @@ fn extension_bytes(protocol: u8, length: u8) -> usize {
 
 /// A later fragment carries no ports; what it names next says at least whether there were any.
 #[inline(always)]
-fn later_fragment(next_header: u8, fragment: Fragment) -> Found {
+fn later_fragment(next_header: u8, fragment: Fragment, header_bytes: u32) -> Found {
     if is_counted(next_header) || is_extension(next_header) {
-        Found::LaterFragment(fragment)
+        Found::LaterFragment(fragment, header_bytes)
     } else {
         Found::NotCounted
     }

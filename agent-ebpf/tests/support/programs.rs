@@ -1,17 +1,18 @@
 //! An object in the kernel, driven packet by packet with `BPF_PROG_TEST_RUN`. Shared by the packet tests and the bench.
 
+use std::collections;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use aya::maps::{Array, HashMap, PerCpuArray};
 use aya::programs::tc::{TcAttachOptions, qdisc_add_clsact};
-use aya::programs::{LinkOrder, SchedClassifier, TcAttachType, TestRun, TestRunOptions};
+use aya::programs::{LinkOrder, SchedClassifier, TcAttachType, TestRun, TestRunOptions, Xdp};
 use aya::{Ebpf, EbpfLoader};
 use portmeter_ebpf::layout::{
     ADDRESS_PRESENT, FRAGMENTS, FragmentKey, FragmentOwner, LOCAL_ADDRESSES_V4, LOCAL_ADDRESSES_V6, LOG_LEVEL,
-    PORT_COUNTERS, PORT_SLOTS, PROGRAM_RX_ETHERNET, PROGRAM_RX_IP, PROGRAM_TX_ETHERNET, PROGRAM_TX_IP, PortCounters,
-    SLOT_CAPACITY, UNATTRIBUTED, UnattributedCounters, UnattributedReason,
+    PORT_COUNTERS, PORT_SLOTS, PROGRAM_RX_ETHERNET, PROGRAM_RX_IP, PROGRAM_RX_XDP, PROGRAM_TX_ETHERNET, PROGRAM_TX_IP,
+    PortCounters, SLOT_CAPACITY, UNATTRIBUTED, UnattributedCounters, UnattributedReason,
 };
 use portmeter_ebpf::packet::{Direction, Link};
 
@@ -25,7 +26,7 @@ const CONTEXT_GSO_SIZE_OFFSET: usize = 176;
 /// Length of `struct __sk_buff`.
 const CONTEXT_BYTES: usize = 192;
 
-/// Every program of the object.
+/// Every program at TC.
 pub const PROGRAMS: [&str; 4] = [PROGRAM_RX_ETHERNET, PROGRAM_TX_ETHERNET, PROGRAM_RX_IP, PROGRAM_TX_IP];
 
 /// The program for a direction and a kind of device.
@@ -113,6 +114,41 @@ impl Programs {
         keys.iter().try_for_each(|key| Ok(fragments.remove(key)?))
     }
 
+    /// The datagrams whose fragments are known, each with its entry and port.
+    pub fn fragments(&self) -> Result<collections::HashMap<FragmentKey, (u32, u16)>> {
+        let fragments: HashMap<_, [u8; size_of::<FragmentKey>()], [u8; size_of::<FragmentOwner>()]> =
+            HashMap::try_from(self.map(FRAGMENTS)?)?;
+        let entries = fragments.iter().map(|entry| {
+            let (key, owner) = entry?;
+            Ok((fragment_key(&key), entry_and_port(&owner)))
+        });
+        entries.collect()
+    }
+
+    /// Loads the program at XDP, which the older ones of the kernels under test do without.
+    pub fn load_xdp(&mut self) -> Result<()> {
+        self.xdp()?.load().context("loading the program at XDP")
+    }
+
+    /// Runs the program at XDP over a frame: what it returned.
+    pub fn run_xdp(&mut self, frame: &[u8]) -> Result<i32> {
+        let result = self
+            .xdp()?
+            .test_run(TestRunOptions {
+                data_in: Some(frame),
+                ..TestRunOptions::default()
+            })
+            .with_context(|| format!("running {PROGRAM_RX_XDP} over {} bytes", frame.len()))?;
+        Ok(result.return_value.cast_signed())
+    }
+
+    fn xdp(&mut self) -> Result<&mut Xdp> {
+        let program = self.ebpf.program_mut(PROGRAM_RX_XDP);
+        Ok(program
+            .with_context(|| format!("the object has no program {PROGRAM_RX_XDP}"))?
+            .try_into()?)
+    }
+
     /// Runs a program over a packet `repeat` times: what it returned, and how long one run took on average.
     pub fn run(&mut self, name: &str, packet: &[u8], gso_size_bytes: u32, repeat: u32) -> Result<(i32, Duration)> {
         let mut context = [0; CONTEXT_BYTES];
@@ -195,4 +231,28 @@ fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut SchedClassifier
         .program_mut(name)
         .with_context(|| format!("the object has no program {name}"))?;
     Ok(program.try_into()?)
+}
+
+/// The fields of a key as they lie in the map.
+fn fragment_key(bytes: &[u8; size_of::<FragmentKey>()]) -> FragmentKey {
+    let half = |offset: usize| u64::from_ne_bytes(field(bytes, offset));
+    FragmentKey {
+        source: [half(0), half(8)],
+        destination: [half(16), half(24)],
+        identification: u32::from_ne_bytes(field(bytes, 32)),
+        protocol: u16::from_ne_bytes(field(bytes, 36)),
+        ip_version: bytes[38],
+        direction: bytes[39],
+    }
+}
+
+fn entry_and_port(bytes: &[u8; size_of::<FragmentOwner>()]) -> (u32, u16) {
+    (
+        u32::from_ne_bytes(field(bytes, 8)),
+        u16::from_ne_bytes(field(bytes, 12)),
+    )
+}
+
+fn field<const N: usize>(bytes: &[u8], offset: usize) -> [u8; N] {
+    std::array::from_fn(|index| bytes[offset + index])
 }

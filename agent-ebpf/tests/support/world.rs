@@ -40,6 +40,18 @@ pub struct World {
     fragments: RefCell<HashMap<FragmentKey, (u32, u16)>>,
 }
 
+impl World {
+    /// The datagrams whose fragments are known, each with its entry and port.
+    pub fn fragments(&self) -> HashMap<FragmentKey, (u32, u16)> {
+        self.fragments.borrow().clone()
+    }
+
+    /// Empties the table of fragments.
+    pub fn forget_fragments(&self) {
+        self.fragments.borrow_mut().clear();
+    }
+}
+
 impl Lookups for World {
     fn port_slot(&self, port: u16) -> u32 {
         slot(port).map_or(0, |slot| slot + 1)
