@@ -154,6 +154,7 @@ mod tests {
             index: *index,
             name: format!("eth{index}"),
             has_link_header: true,
+            is_loopback: false,
         };
         let targets: Vec<Target> = targets.iter().map(target).collect();
         let set = |indexes: &[u32]| indexes.iter().copied().collect();

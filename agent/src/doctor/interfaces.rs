@@ -50,6 +50,7 @@ mod tests {
                 index: 2,
                 name: "eth0".into(),
                 has_link_header: true,
+                is_loopback: false,
             }],
             ..Plan::default()
         };
