@@ -17,6 +17,7 @@ use portmeter_ebpf::layout::UnattributedReason;
 use portmeter_ebpf::packet::{Direction, Link, Outcome};
 
 use support::bench::{Bench, fits_a_test_run};
+use support::corpus::corpus;
 use support::drawn_frames::DrawnFrames;
 use support::frame::Frame;
 use support::recipe::{Extension, Recipe};
@@ -36,13 +37,14 @@ const FRAME_BYTES_MAX: usize = 3_000;
 /// Hands the frame on to the network stack.
 const XDP_PASS: i32 = 2;
 
-const TESTS: [Test; 3] = [
+const TESTS: [Test; 4] = [
     ("random frames at TC count as the host's parser says", || {
         random_frames(Hook::Tc, 100 - XDP_PERCENT)
     }),
     ("random frames at XDP count as the host's parser says", || {
         random_frames(Hook::Xdp, XDP_PERCENT)
     }),
+    ("the fuzzer's corpus counts as the host's parser says", corpus_counts),
     ("headers beyond the first buffer count at XDP", long_frames_count_at_xdp),
 ];
 
@@ -82,6 +84,19 @@ fn number(variable: &str, default: u64) -> Result<u64> {
             .with_context(|| format!("{variable}={value} is not a number")),
         Err(_) => Ok(default),
     }
+}
+
+/// Each input is a batch of its own, so that nothing is remembered from one to the next, as in the fuzzer.
+fn corpus_counts() -> Result<()> {
+    for hook in [Hook::Tc, Hook::Xdp] {
+        let mut comparison = Comparison::new(hook)?;
+        for input in corpus()? {
+            let frames = input.packets.into_iter().map(|packet| hook.adapt(packet.frame));
+            let batch: Vec<_> = frames.filter(|frame| hook.takes(frame)).collect();
+            comparison.run_batch(&batch).with_context(|| input.name)?;
+        }
+    }
+    Ok(())
 }
 
 /// A frame of several buffers, whose transport header lies in a later one.

@@ -2,6 +2,7 @@
 #![allow(dead_code, unreachable_pub, reason = "each test target uses its own part")]
 
 pub mod bench;
+pub mod corpus;
 pub mod drawn_frames;
 pub mod frame;
 pub mod fuzz_input;
