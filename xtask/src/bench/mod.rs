@@ -1,6 +1,7 @@
 //! `cargo xtask bench …`: the figures that the project promises, each measured beside something to compare with.
 
 mod agent;
+mod clang;
 mod lab;
 mod overhead;
 mod packet;

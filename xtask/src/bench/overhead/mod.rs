@@ -10,6 +10,7 @@ mod pmacct;
 mod program;
 mod report;
 mod workload;
+mod xdp_nothing;
 
 use std::path::Path;
 
