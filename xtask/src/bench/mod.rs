@@ -3,6 +3,7 @@
 mod agent;
 mod clang;
 mod lab;
+mod machine;
 mod overhead;
 mod packet;
 mod portmeter;
