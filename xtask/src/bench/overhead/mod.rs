@@ -73,7 +73,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         portmeter::build()?;
         contender::make_keys(&lab, &folder)?;
     }
-    let workload = Workload::start(&lab, arguments.seconds, arguments.packets)?;
+    let workload = Workload::new(&lab, arguments.seconds, arguments.packets)?;
     println!(
         "{} rounds, {} s of TCP and of UDP each, {} packets for CPU time",
         arguments.rounds, arguments.seconds, arguments.packets
@@ -91,7 +91,6 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         }
         report::table(offloads, &comparisons);
     }
-    drop(workload);
     program::report(&lab, &contenders, &folder, arguments.packets)
 }
 
