@@ -35,7 +35,7 @@ fn main() -> Result<()> {
 
 fn measure(reader: &dyn CounterReader) {
     let rates = Rates::default();
-    let mut sample = || {
+    let sample = || {
         let started = Instant::now();
         rates.sample(reader, started);
         started.elapsed()

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 
 use super::lab::{self, Host, Lab, SERVER_ADDRESS};
+use super::machine;
 use super::portmeter::{self, Portmeter};
 use super::process::{cpu_time_ns, resident_kib};
 use super::statistics::verdict;
@@ -51,11 +52,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     portmeter::build()?;
     let lab = Lab::new()?;
     let folder = portmeter::fresh_folder("bench-agent")?;
-    println!(
-        "\n{} processors, load before: {}",
-        thread::available_parallelism()?,
-        std::fs::read_to_string("/proc/loadavg")?.trim()
-    );
+    machine::describe()?;
 
     let keys = Case {
         name: "100 keys",

@@ -48,10 +48,10 @@ impl Host {
         command
     }
 
-    /// The same, kept on one CPU and ahead of other work on the machine.
+    /// The same, kept on one CPU.
     pub(super) fn command_on_cpu(&self, cpu: usize, program: &str) -> Command {
         let mut command = self.command("taskset");
-        command.args(["--cpu-list", &cpu.to_string(), "nice", "--adjustment=-19", program]);
+        command.args(["--cpu-list", &cpu.to_string(), program]);
         command
     }
 

@@ -1,7 +1,9 @@
 //! `cargo xtask bench …`: the figures that the project promises, each measured beside something to compare with.
 
 mod agent;
+mod clang;
 mod lab;
+mod machine;
 mod overhead;
 mod packet;
 mod portmeter;

@@ -7,6 +7,7 @@ use clap::ValueEnum;
 
 use super::nftables::{self, Nftables};
 use super::pmacct::Pmacct;
+use super::xdp_nothing::XdpNothing;
 use crate::bench::lab::Lab;
 use crate::bench::portmeter::Portmeter;
 
@@ -18,15 +19,17 @@ pub(super) const PORTS: std::ops::RangeInclusive<u16> = 10_001..=10_100;
 pub(super) enum Contender {
     PortmeterTcx,
     PortmeterXdp,
+    XdpNothing,
     NftablesSet,
     NftablesRules,
     Pmacct,
 }
 
 impl Contender {
-    pub(super) const ALL: [Self; 5] = [
+    pub(super) const ALL: [Self; 6] = [
         Self::PortmeterTcx,
         Self::PortmeterXdp,
+        Self::XdpNothing,
         Self::NftablesSet,
         Self::NftablesRules,
         Self::Pmacct,
@@ -36,6 +39,7 @@ impl Contender {
         match self {
             Self::PortmeterTcx => "Portmeter, TCX",
             Self::PortmeterXdp => "Portmeter, XDP",
+            Self::XdpNothing => "XDP that does nothing",
             Self::NftablesSet => "nftables, a set each way",
             Self::NftablesRules => "nftables, 200 rules",
             Self::Pmacct => "pmacct",
@@ -62,6 +66,7 @@ pub(super) enum Active<'lab> {
     Portmeter(Portmeter<'lab>),
     Nftables(Nftables<'lab>),
     Pmacct(Pmacct<'lab>),
+    XdpNothing { _attached: XdpNothing<'lab> },
 }
 
 impl<'lab> Active<'lab> {
@@ -78,6 +83,9 @@ impl<'lab> Active<'lab> {
                 let settings = [("PORTMETER_CAPTURE__HOOK", hook)];
                 Self::Portmeter(Portmeter::start(host, &data(folder), &settings)?)
             }
+            Contender::XdpNothing => Self::XdpNothing {
+                _attached: XdpNothing::attach(host)?,
+            },
             Contender::NftablesSet => Self::Nftables(Nftables::load(host, &nftables::set(PORTS))?),
             Contender::NftablesRules => Self::Nftables(Nftables::load(host, &nftables::rules(PORTS))?),
             Contender::Pmacct => Self::Pmacct(Pmacct::start(host, folder, PORTS)?),
@@ -88,7 +96,7 @@ impl<'lab> Active<'lab> {
     pub(super) fn process_ids(&self) -> Vec<u32> {
         match self {
             Self::Portmeter(portmeter) => vec![portmeter.process_id()],
-            Self::Nftables(_) => Vec::new(),
+            Self::Nftables(_) | Self::XdpNothing { .. } => Vec::new(),
             Self::Pmacct(pmacct) => vec![pmacct.process_id()],
         }
     }
@@ -99,6 +107,7 @@ impl<'lab> Active<'lab> {
             Self::Portmeter(portmeter) => portmeter.received_packets(port)?,
             Self::Nftables(nftables) => nftables.received_packets(port)?,
             Self::Pmacct(pmacct) => pmacct.received_packets(port)?,
+            Self::XdpNothing { .. } => return Ok(()),
         };
         ensure!(packets > 0, "the contender did not count port {port}");
         Ok(())

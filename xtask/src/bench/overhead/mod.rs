@@ -10,16 +10,17 @@ mod pmacct;
 mod program;
 mod report;
 mod workload;
+mod xdp_nothing;
 
 use std::path::Path;
 
 use anyhow::{Result, ensure};
 
 use self::contender::{Active, Contender};
-use self::report::{Comparison, Settings};
+use self::report::Comparison;
 use self::workload::{Measured, Workload};
 use super::lab::{self, Lab, Offloads};
-use super::portmeter;
+use super::{machine, portmeter};
 use crate::tools;
 
 /// Options of `cargo xtask bench overhead`.
@@ -59,6 +60,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
             "there is no {tool} to measure with: apt-get install {package}"
         );
     }
+    machine::describe()?;
     workload::check_cpu_accounting()?;
     let contenders = if arguments.only.is_empty() {
         Contender::ALL.to_vec()
@@ -71,12 +73,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         portmeter::build()?;
         contender::make_keys(&lab, &folder)?;
     }
-    let workload = Workload::start(&lab, arguments.seconds, arguments.packets)?;
-    report::machine(&Settings {
-        rounds: arguments.rounds,
-        seconds: arguments.seconds,
-        packets: arguments.packets,
-    })?;
+    let workload = Workload::new(&lab, arguments.seconds, arguments.packets)?;
+    println!(
+        "{} rounds, {} s of TCP and of UDP each, {} packets for CPU time",
+        arguments.rounds, arguments.seconds, arguments.packets
+    );
     for offloads in [Offloads::Off, Offloads::On] {
         if arguments.offloads.is_some_and(|wanted| wanted != offloads) {
             continue;
@@ -90,7 +91,6 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         }
         report::table(offloads, &comparisons);
     }
-    drop(workload);
     program::report(&lab, &contenders, &folder, arguments.packets)
 }
 

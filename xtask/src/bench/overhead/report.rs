@@ -1,25 +1,13 @@
 //! From measurements to figures: each contender against the "nothing" right before it, medians over the rounds.
 
-use std::process::Command;
-
-use anyhow::Result;
-
 use super::contender::Contender;
 use super::workload::Measured;
 use crate::bench::lab::Offloads;
 use crate::bench::statistics::{median, verdict};
-use crate::command;
 
 const TCP_RATIO_MIN: f64 = 0.98;
 const UDP_RATIO_MIN: f64 = 0.97;
 const KERNEL_COST_MAX_NS: f64 = 100.0;
-
-/// How much is measured.
-pub(super) struct Settings {
-    pub(super) rounds: usize,
-    pub(super) seconds: u32,
-    pub(super) packets: u32,
-}
 
 /// A contender's measurements, each with the one of nothing before it.
 pub(super) struct Comparison {
@@ -74,22 +62,6 @@ impl Comparison {
     }
 }
 
-/// What it was measured on, and how busy that was.
-pub(super) fn machine(settings: &Settings) -> Result<()> {
-    let kernel = command::output(Command::new("uname").arg("-r"))?;
-    let load = std::fs::read_to_string("/proc/loadavg")?;
-    let cpus = std::thread::available_parallelism()?;
-    println!(
-        "\nLinux {}, {cpus} processors, load before: {}; {} rounds, {} s of TCP and of UDP each, {} packets for CPU time",
-        kernel.trim(),
-        load.split_whitespace().take(3).collect::<Vec<_>>().join(" "),
-        settings.rounds,
-        settings.seconds,
-        settings.packets
-    );
-    Ok(())
-}
-
 /// The medians, with goals where there are any.
 pub(super) fn table(offloads: Offloads, comparisons: &[Comparison]) {
     let all = || comparisons.iter().flat_map(|comparison| &comparison.pairs);
@@ -106,22 +78,35 @@ pub(super) fn table(offloads: Offloads, comparisons: &[Comparison]) {
         "ratio to nothing", "TCP", "UDP", "kernel + ns", "processes ns"
     );
     for one in comparisons {
-        let (tcp, udp, kernel_ns) = (one.tcp_ratio(), one.udp_ratio(), one.kernel_ns());
-        let processes_ns = one.median(|_, with| with.cost.processes_ns);
-        let goals = if one.contender.is_portmeter() {
-            format!(
-                "TCP >= {TCP_RATIO_MIN} {}, UDP >= {UDP_RATIO_MIN} {}, + <= {KERNEL_COST_MAX_NS} ns {}",
-                verdict(tcp >= TCP_RATIO_MIN),
-                verdict(udp >= UDP_RATIO_MIN),
-                verdict(kernel_ns <= KERNEL_COST_MAX_NS)
-            )
-        } else {
-            String::new()
-        };
-        println!(
-            "{:<26} {tcp:>6.3} {udp:>6.3} {kernel_ns:>11.0} {processes_ns:>13.0}   {goals}",
-            one.contender.title()
-        );
+        row(one);
+    }
+    if let Some(ns) = beyond_nothing_ns(comparisons) {
+        println!("Portmeter's XDP program adds {ns:.0} ns to what XDP that does nothing costs on veth");
     }
     println!();
+}
+
+fn row(one: &Comparison) {
+    let (tcp, udp, kernel_ns) = (one.tcp_ratio(), one.udp_ratio(), one.kernel_ns());
+    let processes_ns = one.median(|_, with| with.cost.processes_ns);
+    let goals = format!(
+        "TCP >= {TCP_RATIO_MIN} {}, UDP >= {UDP_RATIO_MIN} {}, + <= {KERNEL_COST_MAX_NS} ns {}",
+        verdict(tcp >= TCP_RATIO_MIN),
+        verdict(udp >= UDP_RATIO_MIN),
+        verdict(kernel_ns <= KERNEL_COST_MAX_NS)
+    );
+    println!(
+        "{:<26} {tcp:>6.3} {udp:>6.3} {kernel_ns:>11.0} {processes_ns:>13.0}   {}",
+        one.contender.title(),
+        if one.contender.is_portmeter() { &goals } else { "" }
+    );
+}
+
+/// What Portmeter's XDP form adds to the cost of having any XDP program; `None` unless both were measured.
+fn beyond_nothing_ns(comparisons: &[Comparison]) -> Option<f64> {
+    let kernel_ns = |contender| {
+        let one = comparisons.iter().find(|one| one.contender == contender)?;
+        Some(one.kernel_ns())
+    };
+    Some(kernel_ns(Contender::PortmeterXdp)? - kernel_ns(Contender::XdpNothing)?)
 }

@@ -46,36 +46,20 @@ pub(super) struct Cost {
     pub(super) processes_ns: f64,
 }
 
-/// The two ends of iperf3.
+/// What is sent, and how much of it.
 pub(super) struct Workload<'lab> {
     pub(super) lab: &'lab Lab,
     pub(super) packets: u32,
     seconds: u32,
-    _receiver: Running,
 }
 
 impl<'lab> Workload<'lab> {
-    pub(super) fn start(lab: &'lab Lab, seconds: u32, packets: u32) -> Result<Self> {
+    pub(super) fn new(lab: &'lab Lab, seconds: u32, packets: u32) -> Result<Self> {
         ensure!(
             thread::available_parallelism()?.get() > READING_CPU,
             "this bench needs two processors: one sends, one reads"
         );
-        let mut receiver = lab.server.command_on_cpu(READING_CPU, "iperf3");
-        receiver
-            .args(["--server", "--port", &PORT.to_string()])
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
-        let receiver = Running::start(&mut receiver)?;
-        let listening = || command::output(lab.server.command("ss").args(["-Hltn", &format!("sport = :{PORT}")]));
-        wait_until("iperf3 listens", || {
-            listening().is_ok_and(|sockets| !sockets.is_empty())
-        })?;
-        Ok(Self {
-            lab,
-            packets,
-            seconds,
-            _receiver: receiver,
-        })
+        Ok(Self { lab, packets, seconds })
     }
 
     /// One bulk connection from the client to the server.
@@ -94,13 +78,28 @@ impl<'lab> Workload<'lab> {
         Ok(received as f64 / seconds)
     }
 
+    /// A receiver for this one test: one that serves several may not be done with the last.
     fn iperf(&self, extra: &[&str]) -> Result<Value> {
+        let _receiver = self.receiver()?;
         let mut sender = self.lab.client.command_on_cpu(SENDING_CPU, "iperf3");
         sender.args(["--client", SERVER_ADDRESS, "--port", &PORT.to_string(), "--json"]);
         sender.args(["--time", &self.seconds.to_string()]).args(extra);
         let mut report: Value = serde_json::from_str(&command::output(&mut sender)?)?;
         ensure!(report["error"].is_null(), "iperf3 failed: {}", report["error"]);
         Ok(report["end"].take())
+    }
+
+    fn receiver(&self) -> Result<Running> {
+        let server = &self.lab.server;
+        let mut receiver = server.command_on_cpu(READING_CPU, "iperf3");
+        receiver
+            .args(["--server", "--one-off", "--port", &PORT.to_string()])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        let receiver = Running::start(&mut receiver)?;
+        let sockets = || command::output(server.command("ss").args(["-Hltn", &format!("sport = :{PORT}")]));
+        wait_until("iperf3 listens", || sockets().is_ok_and(|sockets| !sockets.is_empty()))?;
+        Ok(receiver)
     }
 }
 
