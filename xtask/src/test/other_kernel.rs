@@ -39,7 +39,6 @@ pub(super) enum Extent<'a> {
 
 /// Runs the tests on the newest Debian kernel of a series, with the given `portmeter`.
 pub(super) fn run(series: &Series, extent: &Extent<'_>, binary: &Path) -> Result<()> {
-    let executables = Executables::build()?;
     let binary = path_text(binary)?;
     let environment = [
         ("PORTMETER_BINARY", binary.as_str()),
@@ -52,7 +51,7 @@ pub(super) fn run(series: &Series, extent: &Extent<'_>, binary: &Path) -> Result
         environment: environment
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .to_vec(),
-        commands: executables.commands(extent),
+        commands: commands(extent, built)?,
         limit: match extent {
             Extent::Smoke => SMOKE_LIMIT,
             _ => LIMIT,
@@ -61,49 +60,37 @@ pub(super) fn run(series: &Series, extent: &Extent<'_>, binary: &Path) -> Result
     kernel::run(series, &job)
 }
 
-/// The built tests.
-struct Executables {
-    packet_tests: String,
-    stories: String,
+/// What to run; `built` gives the executable of a test.
+fn commands(extent: &Extent<'_>, built: impl Fn(Test) -> Result<String>) -> Result<Vec<Vec<String>>> {
+    let command = |test, filter: Option<&str>| -> Result<Vec<String>> {
+        let mut words = vec![built(test)?, "--color=never".to_owned()];
+        words.extend(filter.map(str::to_owned));
+        Ok(words)
+    };
+    let both = |filter| Ok(vec![command(PACKETS, filter)?, command(STORIES, filter)?]);
+    match extent {
+        Extent::All => both(None),
+        Extent::Filtered(filter) => both(Some(filter)),
+        Extent::Smoke => SMOKE.iter().map(|filter| command(STORIES, Some(filter))).collect(),
+    }
 }
 
-impl Executables {
-    /// Builds them and asks cargo where they are.
-    fn build() -> Result<Self> {
-        let messages = command::output(
-            command::cargo()
-                .args([
-                    "test",
-                    "--no-run",
-                    "--quiet",
-                    "--message-format",
-                    "json-render-diagnostics",
-                ])
-                .args(["--package", "portmeter-ebpf", "--test", "kernel"])
-                .args(["--package", "portmeter-tests", "--test", "stories"]),
-        )?;
-        Ok(Self {
-            packet_tests: executable(&messages, "kernel")?,
-            stories: executable(&messages, "stories")?,
-        })
-    }
+/// A package and one of its tests.
+type Test = (&'static str, &'static str);
 
-    fn commands(&self, extent: &Extent<'_>) -> Vec<Vec<String>> {
-        let command = |executable: &String, filter: Option<&str>| {
-            let mut words = vec![executable.clone(), "--color=never".to_owned()];
-            words.extend(filter.map(str::to_owned));
-            words
-        };
-        let both = |filter| vec![command(&self.packet_tests, filter), command(&self.stories, filter)];
-        match extent {
-            Extent::All => both(None),
-            Extent::Filtered(filter) => both(Some(filter)),
-            Extent::Smoke => SMOKE
-                .iter()
-                .map(|filter| command(&self.stories, Some(filter)))
-                .collect(),
-        }
-    }
+const PACKETS: Test = ("portmeter-ebpf", "kernel");
+const STORIES: Test = ("portmeter-tests", "stories");
+
+/// Builds a test, alone as when it is run here, so that nothing is built twice; then asks cargo where it is.
+fn built((package, test): Test) -> Result<String> {
+    let selection = ["test", "--no-run", "--package", package, "--test", test];
+    command::run(command::cargo().args(selection))?;
+    let messages = command::output(command::cargo().args(selection).args([
+        "--quiet",
+        "--message-format",
+        "json-render-diagnostics",
+    ]))?;
+    executable(&messages, test)
 }
 
 /// The executable of one test target, out of what cargo says when it builds.
@@ -140,13 +127,18 @@ not json
 
     #[test]
     fn a_smoke_is_of_stories_alone() {
-        let executables = Executables {
-            packet_tests: "/packets".to_owned(),
-            stories: "/stories".to_owned(),
-        };
-        let smoke = executables.commands(&Extent::Smoke);
-        assert!(smoke.iter().all(|command| command[0] == "/stories"));
-        assert_eq!(executables.commands(&Extent::Filtered("x"))[1].last().unwrap(), "x");
-        assert_eq!(executables.commands(&Extent::All).len(), 2);
+        let words = |extent| commands(&extent, |(_, test)| Ok(test.to_owned())).unwrap();
+        assert!(words(Extent::Smoke).iter().all(|command| command[0] == "stories"));
+        let filtered = words(Extent::Filtered("x"));
+        assert_eq!(
+            filtered.iter().map(|command| command[0].as_str()).collect::<Vec<_>>(),
+            ["kernel", "stories"]
+        );
+        assert!(
+            filtered
+                .iter()
+                .all(|command| command.last().is_some_and(|last| last == "x"))
+        );
+        assert_eq!(words(Extent::All)[1].len(), 2);
     }
 }
