@@ -25,6 +25,7 @@ mod refusals;
 mod resets;
 mod stopping;
 mod upgrades;
+mod xdp;
 
 use std::any::Any;
 use std::panic::catch_unwind;
@@ -45,7 +46,7 @@ const TOOLS: [&str; 9] = [
 ];
 
 fn main() -> ExitCode {
-    let rooms: [(&str, &[Story]); 22] = [
+    let rooms: [(&str, &[Story]); 23] = [
         ("lab", lab::STORIES),
         ("exact", exact::STORIES),
         ("offloads", offloads::STORIES),
@@ -54,6 +55,7 @@ fn main() -> ExitCode {
         ("connections", connections::STORIES),
         ("upgrades", upgrades::STORIES),
         ("migration", migration::STORIES),
+        ("xdp", xdp::STORIES),
         ("loopback", loopback::STORIES),
         ("neighbours", neighbours::STORIES),
         ("keys", keys::STORIES),
