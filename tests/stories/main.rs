@@ -13,6 +13,7 @@ mod faces;
 mod first_session;
 mod following;
 mod inspection;
+mod kernel_log;
 mod keys;
 mod lab;
 mod loopback;
@@ -46,7 +47,7 @@ const TOOLS: [&str; 9] = [
 ];
 
 fn main() -> ExitCode {
-    let rooms: [(&str, &[Story]); 23] = [
+    let rooms: [(&str, &[Story]); 24] = [
         ("lab", lab::STORIES),
         ("exact", exact::STORIES),
         ("offloads", offloads::STORIES),
@@ -56,6 +57,7 @@ fn main() -> ExitCode {
         ("upgrades", upgrades::STORIES),
         ("migration", migration::STORIES),
         ("xdp", xdp::STORIES),
+        ("kernel_log", kernel_log::STORIES),
         ("loopback", loopback::STORIES),
         ("neighbours", neighbours::STORIES),
         ("keys", keys::STORIES),
