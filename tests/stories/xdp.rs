@@ -12,7 +12,7 @@ use portmeter_tests::namespace::Namespace;
 use portmeter_tests::network::{CLIENT_V4, CLIENT_V6, Pair, SERVER_ADDRESSES, SERVER_V4, SERVER_V6};
 use portmeter_tests::traffic::tcp::{self, Transfer};
 use portmeter_tests::traffic::udp;
-use portmeter_tests::{command, exactness};
+use portmeter_tests::{command, exactness, snapshot};
 use serde_json::Value;
 
 use crate::Story;
@@ -23,6 +23,7 @@ pub(crate) const STORIES: &[Story] = &[
     ("packets_of_several_buffers", packets_of_several_buffers),
     ("loopback_and_tunnels_stay_with_tcx", loopback_and_tunnels_stay_with_tcx),
     ("a_device_without_driver_mode", a_device_without_driver_mode),
+    ("a_refused_change_changes_nothing", a_refused_change_changes_nothing),
     ("to_xdp_and_back", to_xdp_and_back),
     ("killed_and_started_again", killed_and_started_again),
 ];
@@ -175,6 +176,31 @@ fn a_device_without_driver_mode() -> Result<()> {
     agent.start()?;
     ensure!(has_xdp(&pair.server, "eth0")?, "there is no XDP program");
     Ok(())
+}
+
+/// An agent is to change to XDP where a device cannot: what it left counting goes on as it was.
+fn a_refused_change_changes_nothing() -> Result<()> {
+    let pair = Pair::new()?;
+    pair.server.run("ip link add bridge0 type bridge")?;
+    pair.server.run("ip link set bridge0 up")?;
+    pair.server.run("ip address add 10.82.0.1/24 dev bridge0")?;
+    let mut agent = Agent::started(&pair.server)?;
+    let port = agent.rest().create_key("customer")?.port;
+    let capture = Capture::start(&pair.client, "eth0", &SERVER_ADDRESSES)?;
+    send(&pair, port)?;
+    agent.stop()?;
+    let left = snapshot::of(&agent.pin_folder().join("links"))?;
+    agent.change_variable(HOOK, "xdp");
+    let output = pair.server.enter(|| command::output_in_time(&mut agent.command()))?;
+    ensure!(!output.status.success(), "it should have been refused");
+    let found = snapshot::of(&agent.pin_folder().join("links"))?;
+    ensure!(found == left, "links were {left:?}, are {found:?}");
+    ensure!(!has_xdp(&pair.server, "eth0")?, "a refused start leaves its program");
+    send(&pair, port)?;
+    agent.change_variable(HOOK, "auto");
+    agent.start()?;
+    send(&pair, port)?;
+    exactness::all_faces_equal(&agent, &capture.finish(SERVER_V4.into())?, &[port])
 }
 
 /// Exact before and after each change; in between, neither is promised.
