@@ -26,6 +26,7 @@ pub(crate) const STORIES: &[Story] = &[
     ("more_ports_than_room", more_ports_than_room),
     ("from_layout_1", from_layout_1),
     ("killed_in_the_middle", killed_in_the_middle),
+    ("uninstalled_in_the_middle", uninstalled_in_the_middle),
     ("a_later_layout_is_refused", a_later_layout_is_refused),
     ("under_another_ledger", under_another_ledger),
     ("pins_removed_by_hand", pins_removed_by_hand),
@@ -125,6 +126,30 @@ fn killed_in_the_middle() -> Result<()> {
     load.wait()?;
     load.finish(&agent)?;
     there_is_one_set_of_maps(&agent)
+}
+
+/// Nobody goes on with the move: what both sets of maps hold is booked all the same.
+fn uninstalled_in_the_middle() -> Result<()> {
+    let pair = Pair::new()?;
+    let mut agent = Agent::started(&pair.server)?;
+    let keys = agent.rest().create_keys(1)?;
+    let transfer = [Transfer::new(SERVER_V4, keys[0].port, 70_000, 50_000)];
+    let capture = Capture::start(&pair.client, "eth0", &SERVER_ADDRESSES)?;
+    tcp::bulk(&pair.server, &pair.client, &transfer)?;
+    agent.stop()?;
+    tcp::bulk(&pair.server, &pair.client, &transfer)?;
+    agent.change_variable(PORTS, "10001-12000");
+    agent.begin_start()?;
+    wait::until("the move begins", || {
+        Ok(successors(&agent).join("connection_offsets").exists())
+    })?;
+    agent.kill()?;
+    tcp::bulk(&pair.server, &pair.client, &transfer)?;
+    let truth = count::only(&capture.finish(SERVER_V4.into())?, [keys[0].port]);
+    agent.uninstall()?;
+    ensure!(!agent.pin_folder().exists(), "pins stay behind");
+    agent.start()?;
+    equal(&agent, &truth)
 }
 
 /// Maps of a version to come are left alone, and a version that knows them finds them as they were.
