@@ -63,6 +63,8 @@ pub const PROGRAM_RX_IP: &str = "portmeter_rx_ip";
 pub const PROGRAM_TX_IP: &str = "portmeter_tx_ip";
 /// XDP program for rx, of devices with an Ethernet header.
 pub const PROGRAM_RX_XDP: &str = "portmeter_xdp";
+/// XDP program that does nothing: shows whether a driver can run programs, and holds the place for the one that counts.
+pub const PROGRAM_HOLD_XDP: &str = "portmeter_hold";
 /// Program for the events of TCP sockets (sock_ops).
 pub const PROGRAM_CONNECTIONS: &str = "portmeter_conn";
 /// Iterator over TCP sockets that are older than [`PROGRAM_CONNECTIONS`].

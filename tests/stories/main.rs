@@ -19,6 +19,7 @@ mod first_session;
 mod following;
 mod fragments;
 mod inspection;
+mod kernel_log;
 mod keys;
 mod lab;
 mod loopback;
@@ -38,6 +39,7 @@ mod stopping;
 mod untouched;
 mod upgrades;
 mod wire;
+mod xdp;
 
 use std::any::Any;
 use std::panic::catch_unwind;
@@ -73,6 +75,8 @@ fn main() -> ExitCode {
         ("connections", connections::STORIES),
         ("upgrades", upgrades::STORIES),
         ("migration", migration::STORIES),
+        ("xdp", xdp::STORIES),
+        ("kernel_log", kernel_log::STORIES),
         ("loopback", loopback::STORIES),
         ("neighbours", neighbours::STORIES),
         ("keys", keys::STORIES),

@@ -17,7 +17,7 @@ use portmeter_tests::traffic::background::Background;
 use portmeter_tests::traffic::held::HeldConnections;
 use portmeter_tests::traffic::settle;
 use portmeter_tests::traffic::tcp::{self, Transfer};
-use portmeter_tests::{command, exactness, needs, wait};
+use portmeter_tests::{bpftool, command, exactness, needs, wait};
 
 use crate::Story;
 
@@ -25,6 +25,7 @@ pub(crate) const STORIES: &[Story] = &[
     ("more_ports_than_room", more_ports_than_room),
     ("from_layout_1", from_layout_1),
     ("killed_in_the_middle", killed_in_the_middle),
+    ("uninstalled_in_the_middle", uninstalled_in_the_middle),
     ("a_later_layout_is_refused", a_later_layout_is_refused),
     ("under_another_ledger", under_another_ledger),
     ("pins_removed_by_hand", pins_removed_by_hand),
@@ -52,7 +53,7 @@ fn more_ports_than_room() -> Result<()> {
     // A port that there was no room for before.
     let transfer = Transfer::new(SERVER_V4, 11_999, 10_000, 10_000);
     tcp::bulk(&pair.server, &pair.client, &[transfer])?;
-    let seen = portmeter_tests::bpftool::connections(&agent, 11_999)?;
+    let seen = bpftool::connections(&agent, 11_999)?;
     ensure!(seen.opened == 1 && seen.active()? == 0, "{seen:?}");
     Ok(())
 }
@@ -123,6 +124,30 @@ fn killed_in_the_middle() -> Result<()> {
     there_is_one_set_of_maps(&agent)
 }
 
+/// Nobody goes on with the move: what both sets of maps hold is booked all the same.
+fn uninstalled_in_the_middle() -> Result<()> {
+    let pair = Pair::new()?;
+    let mut agent = Agent::started(&pair.server)?;
+    let keys = agent.rest().create_keys(1)?;
+    let transfer = [Transfer::new(SERVER_V4, keys[0].port, 70_000, 50_000)];
+    let capture = Capture::start(&pair.client, "eth0", &SERVER_ADDRESSES)?;
+    tcp::bulk(&pair.server, &pair.client, &transfer)?;
+    agent.stop()?;
+    tcp::bulk(&pair.server, &pair.client, &transfer)?;
+    agent.change_variable(PORTS, "10001-12000");
+    agent.begin_start()?;
+    wait::until("the move begins", || {
+        Ok(successors(&agent).join("connection_offsets").exists())
+    })?;
+    agent.kill()?;
+    tcp::bulk(&pair.server, &pair.client, &transfer)?;
+    let truth = count::only(&capture.finish(SERVER_V4.into())?, [keys[0].port]);
+    agent.uninstall()?;
+    ensure!(!agent.pin_folder().exists(), "pins stay behind");
+    agent.start()?;
+    equal(&agent, &truth)
+}
+
 /// Maps of a version to come are left alone, and a version that knows them finds them as they were.
 fn a_later_layout_is_refused() -> Result<()> {
     let pair = Pair::new()?;
@@ -134,15 +159,25 @@ fn a_later_layout_is_refused() -> Result<()> {
     let maps = agent.pin_folder().join("maps");
     let life = MapLife::read(&maps)?;
     life.with_layout(9_999).write(&maps)?;
-    let before = snapshot::of(&agent.pin_folder())?;
+    // Traffic goes on, so the maps' contents change; the pins and what they name must not.
+    let pins = || {
+        anyhow::Ok((
+            snapshot::paths_of(&agent.pin_folder())?,
+            bpftool::map(&maps.join("port_slots"))?,
+        ))
+    };
+    let before = pins()?;
     let output = pair.server.enter(|| command::output_in_time(&mut agent.command()))?;
     let said = String::from_utf8_lossy(&output.stderr);
     ensure!(
         !output.status.success() && said.contains("layout 9999") && said.contains("run the version that made them"),
         "{said}"
     );
-    let is_same = before == snapshot::of(&agent.pin_folder())?;
-    ensure!(is_same, "a refused start has touched the pins");
+    let after = pins()?;
+    ensure!(
+        before == after,
+        "a refused start has touched the pins: {before:?}, {after:?}"
+    );
     ensure!(MapLife::read(&maps)? == life.with_layout(9_999), "or the maps");
     life.write(&maps)?;
     load.wait()?;

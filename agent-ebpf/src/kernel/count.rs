@@ -50,13 +50,7 @@ pub(super) fn count<H: Hook>(context: H::Context) -> i32 {
 /// A function of its own, so that what is rarely needed takes no registers from what nearly always is.
 #[inline(never)]
 fn count_whole<H: Hook>(context: H::Context) {
-    let outcome = classify(&context.whole(), &Maps, H::DIRECTION, H::LINK);
-    if let Outcome::Unattributed { reason, size } = outcome
-        && matches!(reason, UnattributedReason::Malformed | UnattributedReason::HeaderChain)
-    {
-        log::unparseable(size);
-    }
-    book::<H>(outcome);
+    book::<H>(classify(&context.whole(), &Maps, H::DIRECTION, H::LINK));
 }
 
 #[inline(always)]
@@ -99,6 +93,9 @@ fn add_without_slot(port: u16, size: WireSize) {
 
 #[inline(always)]
 fn add_to_unattributed(reason: UnattributedReason, size: WireSize) {
+    if matches!(reason, UnattributedReason::Malformed | UnattributedReason::HeaderChain) {
+        log::unparseable(size);
+    }
     let Some(counters) = unattributed.get_ptr_mut(reason as u32) else {
         return;
     };

@@ -55,6 +55,12 @@ fn portmeter_xdp(context: XdpContext) -> u32 {
     count::<ReceiveXdp>(Xdp(context.ctx)) as u32
 }
 
+/// Does nothing: holds a place in a driver until [`portmeter_xdp`] takes it.
+#[xdp_program(frags)]
+fn portmeter_hold(_: XdpContext) -> u32 {
+    count::XDP_HAND_ON as u32
+}
+
 /// Events of TCP sockets, of every network namespace. What it gives back is nobody's answer: it leaves the reply that
 /// other programs may have written as it is.
 #[sock_ops]

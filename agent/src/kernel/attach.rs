@@ -2,13 +2,16 @@
 //!
 //! What is attached already is replaced in place, atomically, so that no packet is uncounted or counted twice.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use aya::Ebpf;
 use aya::programs::Xdp;
 use aya::programs::tc::SchedClassifier;
+use aya::programs::xdp::XdpLink;
 use aya::util::KernelVersion;
-use portmeter_ebpf::layout::{PROGRAM_RX_ETHERNET, PROGRAM_RX_IP, PROGRAM_RX_XDP, PROGRAM_TX_ETHERNET, PROGRAM_TX_IP};
+use portmeter_ebpf::layout::{
+    PROGRAM_HOLD_XDP, PROGRAM_RX_ETHERNET, PROGRAM_RX_IP, PROGRAM_RX_XDP, PROGRAM_TX_ETHERNET, PROGRAM_TX_IP,
+};
 
 use super::link::detach_and_unpin;
 use super::pins::{Direction, LinkKind, LinkPin};
@@ -58,8 +61,10 @@ pub(super) fn load_programs(ebpf: &mut Ebpf, hook: Hook) -> Result<(), KernelErr
         program.load().map_err(|error| KernelError::load(&error))?;
     }
     if hook == Hook::Xdp {
-        let program: &mut Xdp = maps::program_mut(ebpf, PROGRAM_RX_XDP)?;
-        program.load().map_err(|error| KernelError::load(&error))?;
+        for name in [PROGRAM_RX_XDP, PROGRAM_HOLD_XDP] {
+            let program: &mut Xdp = maps::program_mut(ebpf, name)?;
+            program.load().map_err(|error| KernelError::load(&error))?;
+        }
     }
     Ok(())
 }
@@ -74,13 +79,19 @@ impl Kernel {
     /// tries again.
     pub fn attach_to(&mut self, targets: &[Target]) -> Vec<KernelError> {
         let wanted: BTreeMap<u32, &Target> = targets.iter().map(|target| (target.index, target)).collect();
-        let mut failures = Vec::new();
-        for target in targets {
+        let (mut held, refused) = self.hold_drivers(targets);
+        let refusing: BTreeSet<u32> = refused.keys().copied().collect();
+        let mut failures: Vec<KernelError> = refused.into_values().collect();
+        if !failures.is_empty() && self.attached.is_empty() {
+            // This start has failed, and leaves what an earlier one has attached as it is.
+            return failures;
+        }
+        for target in targets.iter().filter(|target| !refusing.contains(&target.index)) {
             match self.attached.get(&target.index) {
                 Some(attached) if attached.target == *target => continue,
                 Some(attached) if attached.target.has_link_header == target.has_link_header => self.rename(target),
                 _ => {
-                    if let Err(error) = self.attach(target) {
+                    if let Err(error) = self.attach(target, held.remove(&target.index)) {
                         failures.push(error);
                     }
                 }
@@ -97,13 +108,32 @@ impl Kernel {
         failures
     }
 
-    fn attach(&mut self, target: &Target) -> Result<(), KernelError> {
+    /// Holds a place in each driver that is to run a program and runs none of ours yet; gives those that are held and
+    /// those that are refused.
+    fn hold_drivers(&mut self, targets: &[Target]) -> (BTreeMap<u32, XdpLink>, BTreeMap<u32, KernelError>) {
+        let pins = self.pins.links();
+        let runs_ours = |index: u32| pins.iter().any(|pin| pin.index == index && pin.kind == LinkKind::Xdp);
+        let (mut held, mut refused) = (BTreeMap::new(), BTreeMap::new());
+        for target in targets {
+            let index = target.index;
+            if self.hook_for(target) != Hook::Xdp || self.attached.contains_key(&index) || runs_ours(index) {
+                continue;
+            }
+            match maps::program_mut(&mut self.ebpf, PROGRAM_HOLD_XDP).and_then(|program| xdp::hold(program, target)) {
+                Ok(link) => drop(held.insert(index, link)),
+                Err(error) => drop(refused.insert(index, error)),
+            }
+        }
+        (held, refused)
+    }
+
+    fn attach(&mut self, target: &Target, mut held: Option<XdpLink>) -> Result<(), KernelError> {
         let attached = Attached {
             target: target.clone(),
             hook: self.hook_for(target),
         };
         for direction in Direction::BOTH {
-            if let Err(error) = self.attach_direction(&attached, direction) {
+            if let Err(error) = self.attach_direction(&attached, direction, &mut held) {
                 self.detach(&attached);
                 return Err(error);
             }
@@ -122,7 +152,12 @@ impl Kernel {
     }
 
     /// Makes the program of one direction run, and no other of ours that would count the same packets.
-    fn attach_direction(&mut self, attached: &Attached, direction: Direction) -> Result<(), KernelError> {
+    fn attach_direction(
+        &mut self,
+        attached: &Attached,
+        direction: Direction,
+        held: &mut Option<XdpLink>,
+    ) -> Result<(), KernelError> {
         let (target, pins) = (&attached.target, self.pins.clone());
         let kind = match (attached.hook, direction) {
             (Hook::Xdp, Direction::Rx) => LinkKind::Xdp,
@@ -146,6 +181,7 @@ impl Kernel {
                 maps::program_mut(&mut self.ebpf, PROGRAM_RX_XDP)?,
                 target,
                 pinned,
+                held.take(),
                 &pins,
             );
         }

@@ -1,7 +1,8 @@
 //! What the kernel programs tell of rare events, as lines of the agent's own log.
 //!
-//! The programs write into a ring buffer; a packet of the wrong kind that arrives a million times a second must not
-//! become a million lines, so each sentence is said at most once in a while, with how often it was held back.
+//! The programs write into a ring buffer; a packet of the wrong kind that arrives a million times a second, each time
+//! with another size, must not become a million lines. So each kind of event is told at most once in a while, with how
+//! often it was held back, and the buffer is read at a leisurely pace: what finds it full is dropped by the programs.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -14,11 +15,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::KernelError;
 
-/// How often the same event is told.
+/// How often the same kind of event is told.
 const REPEAT_INTERVAL: Duration = Duration::from_secs(10);
 
-/// How many different sentences are kept apart; beyond that, the ones told are forgotten and may be told again.
-const SENTENCES_MAX: usize = 256;
+/// How long the buffer is left alone after it was read.
+const READ_INTERVAL: Duration = Duration::from_millis(200);
 
 /// The level to load programs with: 0 removes what they would say.
 pub(super) fn level(is_on: bool) -> u8 {
@@ -35,7 +36,7 @@ impl KernelLog {
             .map_err(|error| KernelError::map("AYA_LOGS", &error))
     }
 
-    /// Passes on what the programs say, until `shutdown`.
+    /// Passes on what the programs say, until `shutdown`, and then what they have said last.
     pub async fn run(self, shutdown: CancellationToken) {
         // SAFETY: the logger owns the ring buffer's descriptor, always gives the same one, and lives as long as the
         // registration.
@@ -48,17 +49,27 @@ impl KernelLog {
             }
         };
         while let Some(Ok(mut ready)) = shutdown.run_until_cancelled(reader.readable_mut()).await {
-            ready.get_inner_mut().flush();
+            // First, so that what is written from here on counts as new.
             ready.clear_ready();
+            ready.get_inner_mut().flush();
+            let pause = tokio::time::sleep(READ_INTERVAL);
+            if shutdown.run_until_cancelled(pause).await.is_none() {
+                break;
+            }
         }
+        reader.get_mut().flush();
     }
 }
 
 /// Takes records of the `log` crate, which is what the library gives, and makes events of ours of them.
 #[derive(Default)]
 struct Bridge {
-    told: Mutex<HashMap<String, Told>>,
+    /// By the kind of event.
+    told: Mutex<HashMap<Kind, Told>>,
 }
+
+/// The place in the programs' source that tells of it: as many kinds as there are such places, whatever they tell.
+type Kind = (Option<String>, Option<u32>);
 
 impl log::Log for Bridge {
     fn enabled(&self, _: &log::Metadata<'_>) -> bool {
@@ -66,21 +77,17 @@ impl log::Log for Bridge {
     }
 
     fn log(&self, record: &log::Record<'_>) {
-        let sentence = record.args().to_string();
+        let kind = (record.file().map(str::to_owned), record.line());
         let mut told = self.told.lock().expect("nothing panics while it holds this lock");
-        if told.len() >= SENTENCES_MAX && !told.contains_key(&sentence) {
-            told.clear();
+        if let Some(held_back) = told.entry(kind).or_default().say(Instant::now()) {
+            tracing::warn!(held_back, "kernel: {}", record.args());
         }
-        let Some(held_back) = told.entry(sentence.clone()).or_default().say(Instant::now()) else {
-            return;
-        };
-        tracing::warn!(held_back, "kernel: {sentence}");
     }
 
     fn flush(&self) {}
 }
 
-/// When a sentence was told, and how often it was held back since.
+/// When a kind of event was told, and how often it was held back since.
 #[derive(Debug, Default)]
 struct Told {
     at: Option<Instant>,
@@ -104,7 +111,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_sentence_is_said_once_in_a_while() {
+    fn an_event_is_told_once_in_a_while() {
         let (mut told, start) = (Told::default(), Instant::now());
         assert_eq!(told.say(start), Some(0));
         assert_eq!(told.say(start + REPEAT_INTERVAL / 2), None);

@@ -12,12 +12,23 @@ use super::pins::{LinkKind, LinkPin};
 use super::{KernelError, Pins};
 use crate::network::plan::Target;
 
-/// Makes `program` run in the interface's driver: through the pinned link where there is a living one, through a new
-/// one otherwise.
+/// Takes the place in the interface's driver for `program`, which counts nothing: so whether the driver can run
+/// programs is known before anything is changed, and nothing is counted twice. Given up when it is dropped.
+pub(super) fn hold(program: &mut Xdp, target: &Target) -> Result<XdpLink, KernelError> {
+    let failed = |error: &dyn std::error::Error| KernelError::driver_xdp(&target.name, error);
+    let id = program
+        .attach_to_if_index(target.index, XdpMode::Driver)
+        .map_err(|error| failed(&error))?;
+    program.take_link(id).map_err(|error| failed(&error))
+}
+
+/// Makes `program` run in the interface's driver: through the pinned link where there is a living one, in the place
+/// that is held otherwise.
 pub(super) fn attach(
     program: &mut Xdp,
     target: &Target,
     pinned: Option<LinkPin>,
+    held: Option<XdpLink>,
     pins: &Pins,
 ) -> Result<(), KernelError> {
     if let Some(pinned) = pinned {
@@ -28,10 +39,13 @@ pub(super) fn attach(
         detach_and_unpin(&pinned.path);
     }
     let failed = |error: &dyn std::error::Error| KernelError::driver_xdp(&target.name, error);
-    let id = program
-        .attach_to_if_index(target.index, XdpMode::Driver)
+    let id = match held {
+        Some(held) => program.attach_to_link(held),
+        None => program.attach_to_if_index(target.index, XdpMode::Driver),
+    };
+    let link = id
+        .and_then(|id| program.take_link(id))
         .map_err(|error| failed(&error))?;
-    let link = program.take_link(id).map_err(|error| failed(&error))?;
     let link = FdLink::try_from(link).map_err(|error| failed(&error))?;
     link.pin(pins.link(&target.name, target.index, LinkKind::Xdp))
         .map_err(|error| failed(&error))?;

@@ -64,6 +64,21 @@ pub fn segmented(
     })
 }
 
+/// Sends one datagram of `size` bytes from `from` to `to`, in as many packets as that takes, and returns when it is
+/// there, whole.
+pub fn one(from: (&Namespace, SocketAddr), to: (&Namespace, SocketAddr), size: usize) -> Result<()> {
+    let receiving = to.0.enter(|| bind(to.1))?;
+    from.0.enter(|| {
+        let length = bind(from.1)?.send_to(&vec![0; size], to.1)?;
+        ensure!(length == size, "sent {length} of {size} bytes");
+        anyhow::Ok(())
+    })?;
+    let mut datagram = vec![0; size + 1];
+    let length = uninterrupted(|| receiving.recv(&mut datagram)).context("waiting for the datagram")?;
+    ensure!(length == size, "a datagram of {length} bytes came, {size} were sent");
+    Ok(())
+}
+
 /// An unconnected socket that reaches `address`.
 pub(super) fn unbound_for(address: SocketAddr) -> Result<UdpSocket> {
     let any: IpAddr = if address.is_ipv4() {
