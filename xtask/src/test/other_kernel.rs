@@ -12,12 +12,14 @@ use crate::{command, workspace_root};
 /// kernels may lack.
 pub(super) const SMOKE_KERNEL: &str = "6.1";
 
-/// What a smoke runs: exact counts of TCP and UDP over both families through filters, and the devices that no other
-/// run of the tests may meet.
-const SMOKE: [&str; 3] = [
+/// What a smoke runs: exact counts of TCP and UDP over both families through filters, and one story of each device
+/// that no other run of the tests may meet.
+const SMOKE: [&str; 5] = [
     "exact::tcp_bulk_on_ten_ports",
     "exact::udp_of_every_size",
-    "real_devices::",
+    "real_devices::a_vlan_on_a_counted_parent",
+    "real_devices::a_bond_of_two_cables",
+    "real_devices::inside_a_wireguard_tunnel",
 ];
 
 /// An emulated processor is slow; so is one that shares a machine.
