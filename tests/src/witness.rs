@@ -41,7 +41,7 @@ impl Witness {
             let program: &mut SchedClassifier = programs.program_mut(name).context(name)?.try_into()?;
             program.load()?;
             host.enter(|| {
-                if !needs::kernel(6, 6, "TCX").is_ok() {
+                if needs::kernel(6, 6, "TCX").is_err() {
                     // The second one finds it there already, and attaching says so if it is not.
                     let _ = qdisc_add_clsact(interface);
                 }
