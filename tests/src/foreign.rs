@@ -9,6 +9,7 @@ use aya::maps::Array;
 use aya::programs::links::{FdLink, LinkOrder};
 use aya::programs::tc::TcAttachOptions;
 use aya::programs::{SchedClassifier, TcAttachType};
+use aya::util::KernelVersion;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -113,6 +114,14 @@ fn map_of(program: u64) -> Result<u64> {
 
 /// Whether the kernel has TCX; before 6.6 there are only filters.
 pub fn kernel_has_tcx() -> bool {
-    Path::new("/sys/kernel/btf/vmlinux").exists()
-        && aya::util::KernelVersion::current().is_ok_and(|version| version >= aya::util::KernelVersion::new(6, 6, 0))
+    Path::new("/sys/kernel/btf/vmlinux").exists() && is_at_least(KernelVersion::new(6, 6, 0))
+}
+
+/// Whether the kernel lets a program that is younger than a connection watch it; before 6.12 it does not.
+pub fn kernel_hands_over_connections() -> bool {
+    is_at_least(KernelVersion::new(6, 12, 0))
+}
+
+fn is_at_least(version: KernelVersion) -> bool {
+    KernelVersion::current().is_ok_and(|current| current >= version)
 }

@@ -9,6 +9,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::time::Duration;
 
 use aya::programs::ProgramFd;
 use nix::libc;
@@ -144,16 +145,20 @@ fn bpf<T>(command: libc::c_long, attributes: &T) -> io::Result<libc::c_long> {
 /// `enum membarrier_cmd` (`linux/membarrier.h`).
 const MEMBARRIER_CMD_GLOBAL: libc::c_long = 1;
 
+/// Longer than any program runs, and than the kernel takes to notice that it has ended.
+const GRACE: Duration = Duration::from_secs(1);
+
 /// Waits until every program that was running when this was called has ended.
 ///
 /// Programs run as readers of the kernel's read-copy-update, and this command waits for all of those
-/// (`kernel/sched/membarrier.c`: `synchronize_rcu`).
-pub(super) fn wait_for_running_programs() -> io::Result<()> {
+/// (`kernel/sched/membarrier.c`: `synchronize_rcu`). Kernels that keep some CPUs free of interrupts (`nohz_full`) do not
+/// offer it; there, a time that is certainly enough has to do.
+pub(super) fn wait_for_running_programs() {
     // SAFETY: the call takes plain numbers and touches no memory of ours.
     let result = unsafe { libc::syscall(libc::SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0) };
     if result < 0 {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(())
+        let error = io::Error::last_os_error();
+        tracing::debug!(%error, "no membarrier; waiting instead");
+        std::thread::sleep(GRACE);
     }
 }
