@@ -15,22 +15,24 @@ use portmeter_tests::rest::Key;
 use portmeter_tests::traffic::background::Background;
 use portmeter_tests::traffic::settle;
 use portmeter_tests::witness::Witness;
-use portmeter_tests::{bpftool, exactness};
+use portmeter_tests::{bpftool, exactness, needs};
 
 use crate::Story;
 
 pub(crate) const STORIES: &[Story] = &[
-    ("ten_kills", ten_kills),
+    ("ten_kills", || kills("auto", TIMES)),
     ("ten_upgrades", ten_upgrades),
-    ("ten_stops_and_starts", ten_stops_and_starts),
+    ("ten_stops_and_starts", || stops_and_starts("auto", TIMES)),
+    ("stops_and_starts_with_filters", || stops_and_starts("clsact", 5)),
+    ("kills_with_xdp", kills_with_xdp),
 ];
 
 const TIMES: u64 = 10;
 
-/// Killed at ten different moments; every second time the next start is killed too, before it is ready.
-fn ten_kills() -> Result<()> {
-    under_load(|agent, load| {
-        for kill in 1..=TIMES {
+/// Killed at as many different moments; every second time the next start is killed too, before it is ready.
+fn kills(hook: &str, times: u64) -> Result<()> {
+    under_load(hook, |agent, load| {
+        for kill in 1..=times {
             load.wait_for(kill * 700_000)?;
             agent.kill()?;
             load.wait_for(300_000)?;
@@ -48,7 +50,7 @@ fn ten_kills() -> Result<()> {
 
 /// Back and forth between two binaries.
 fn ten_upgrades() -> Result<()> {
-    under_load(|agent, load| {
+    under_load("auto", |agent, load| {
         let binaries = [agent.other_binary()?, agent.own_binary()?];
         for binary in binaries.iter().cycle().take(TIMES as usize) {
             load.wait_for(1_000_000)?;
@@ -60,9 +62,9 @@ fn ten_upgrades() -> Result<()> {
     })
 }
 
-fn ten_stops_and_starts() -> Result<()> {
-    under_load(|agent, load| {
-        for _ in 0..TIMES {
+fn stops_and_starts(hook: &str, times: u64) -> Result<()> {
+    under_load(hook, |agent, load| {
+        for _ in 0..times {
             load.wait_for(1_000_000)?;
             agent.stop()?;
             load.wait_for(1_000_000)?;
@@ -72,11 +74,17 @@ fn ten_stops_and_starts() -> Result<()> {
     })
 }
 
+fn kills_with_xdp() -> Result<()> {
+    needs::kernel(6, 6, "TCX")?;
+    kills("xdp", 5)
+}
+
 /// Has `happen` happen to an agent in the middle of streams, datagrams and connections, and compares everything when
 /// all is over.
-fn under_load(happen: impl FnOnce(&mut Agent<'_>, &Background) -> Result<()>) -> Result<()> {
+fn under_load(hook: &str, happen: impl FnOnce(&mut Agent<'_>, &Background) -> Result<()>) -> Result<()> {
     let pair = Pair::new()?;
-    let mut agent = Agent::started(&pair.server)?;
+    let mut agent = Agent::new(&pair.server)?.variable("PORTMETER_CAPTURE__HOOK", hook);
+    agent.start()?;
     let keys = agent.rest().create_keys(5)?;
     let witness = Witness::attach(&pair.client, "eth0")?;
     let address = |key: &Key, address: IpAddr| SocketAddr::new(address, key.port);

@@ -12,20 +12,26 @@ use portmeter_tests::namespace::Namespace;
 use portmeter_tests::network::{CLIENT_V4, CLIENT_V6, Pair, SERVER_ADDRESSES, SERVER_V4, SERVER_V6};
 use portmeter_tests::traffic::tcp::{self, Transfer};
 use portmeter_tests::traffic::udp;
-use portmeter_tests::{command, exactness, snapshot};
+use portmeter_tests::{command, exactness, needs, snapshot};
 use serde_json::Value;
 
 use crate::Story;
 
 pub(crate) const STORIES: &[Story] = &[
-    ("everything_is_exact", everything_is_exact),
-    ("fragments", fragments),
-    ("packets_of_several_buffers", packets_of_several_buffers),
-    ("loopback_and_tunnels_stay_with_tcx", loopback_and_tunnels_stay_with_tcx),
-    ("a_device_without_driver_mode", a_device_without_driver_mode),
-    ("a_refused_change_changes_nothing", a_refused_change_changes_nothing),
-    ("to_xdp_and_back", to_xdp_and_back),
-    ("killed_and_started_again", killed_and_started_again),
+    ("everything_is_exact", || with_tcx(everything_is_exact)),
+    ("fragments", || with_tcx(fragments)),
+    ("packets_of_several_buffers", || with_tcx(packets_of_several_buffers)),
+    ("loopback_and_tunnels_stay_with_tcx", || {
+        with_tcx(loopback_and_tunnels_stay_with_tcx)
+    }),
+    ("a_device_without_driver_mode", || {
+        with_tcx(a_device_without_driver_mode)
+    }),
+    ("a_refused_change_changes_nothing", || {
+        with_tcx(a_refused_change_changes_nothing)
+    }),
+    ("to_xdp_and_back", || with_tcx(to_xdp_and_back)),
+    ("killed_and_started_again", || with_tcx(killed_and_started_again)),
 ];
 
 const HOOK: &str = "PORTMETER_CAPTURE__HOOK";
@@ -254,6 +260,12 @@ fn killed_and_started_again() -> Result<()> {
     }
     send(&pair, port)?;
     exactness::all_faces_equal(&agent, &capture.finish(SERVER_V4.into())?, &[port])
+}
+
+/// XDP sees what is received; for what is sent there has to be TCX.
+fn with_tcx(story: fn() -> Result<()>) -> Result<()> {
+    needs::kernel(6, 6, "TCX")?;
+    story()
 }
 
 fn started(host: &Namespace) -> Result<Agent<'_>> {

@@ -201,7 +201,7 @@ async fn attach(agent: &Agent) -> Result<()> {
 
 /// Books and removes the maps that an earlier start counted into, where this one has moved to others.
 async fn leave_predecessor(agent: &Agent) -> Result<()> {
-    let Some(predecessor) = agent.lock_kernel().settled_predecessor()? else {
+    let Some(predecessor) = agent.lock_kernel().settled_predecessor() else {
         return Ok(());
     };
     let Predecessor { counters, origin } = predecessor;

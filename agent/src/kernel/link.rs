@@ -9,9 +9,12 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::time::Duration;
 
 use aya::programs::ProgramFd;
 use nix::libc;
+
+use super::bpf;
 
 /// `enum bpf_cmd` (`linux/bpf.h`).
 const BPF_OBJ_GET: libc::c_long = 7;
@@ -86,32 +89,32 @@ pub(super) fn is_attached_to_cgroup(path: &Path) -> bool {
 /// Replaces the program of the link pinned at `path`, atomically.
 pub(super) fn update(path: &Path, program: &ProgramFd) -> io::Result<()> {
     let link = open(path)?;
-    let attributes = LinkUpdate {
+    let mut attributes = LinkUpdate {
         link_fd: link.as_raw_fd().cast_unsigned(),
         new_program_fd: program.as_fd().as_raw_fd().cast_unsigned(),
         flags: 0,
         old_program_fd: 0,
     };
-    bpf(BPF_LINK_UPDATE, &attributes).map(drop)
+    bpf::call(BPF_LINK_UPDATE, &mut attributes).map(drop)
 }
 
 fn open(path: &Path) -> io::Result<OwnedFd> {
     let path = CString::new(path.as_os_str().as_bytes())?;
-    let attributes = ObjectGet {
+    let mut attributes = ObjectGet {
         path_name: path.as_ptr() as u64,
         bpf_fd: 0,
         file_flags: 0,
     };
-    let result = bpf(BPF_OBJ_GET, &attributes)?;
+    let result = bpf::call(BPF_OBJ_GET, &mut attributes)?;
     let fd = RawFd::try_from(result).map_err(io::Error::other)?;
     // SAFETY: the kernel has just made this descriptor for us; nobody else has it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
 fn detach(link: RawFd) -> io::Result<()> {
-    bpf(
+    bpf::call(
         BPF_LINK_DETACH,
-        &LinkDetach {
+        &mut LinkDetach {
             link_fd: link.cast_unsigned(),
         },
     )
@@ -120,40 +123,32 @@ fn detach(link: RawFd) -> io::Result<()> {
 
 fn cgroup_info(link: RawFd) -> io::Result<CgroupLinkInfo> {
     let mut info = CgroupLinkInfo::default();
-    let attributes = GetInfo {
+    let mut attributes = GetInfo {
         bpf_fd: link.cast_unsigned(),
         info_length: size_of::<CgroupLinkInfo>() as u32,
         info: (&raw mut info) as u64,
     };
-    bpf(BPF_OBJ_GET_INFO_BY_FD, &attributes)?;
+    bpf::call(BPF_OBJ_GET_INFO_BY_FD, &mut attributes)?;
     Ok(info)
-}
-
-fn bpf<T>(command: libc::c_long, attributes: &T) -> io::Result<libc::c_long> {
-    // SAFETY: the kernel reads `size_of::<T>()` bytes of the attributes, plain data that outlives the call, and uses
-    // the memory they point to as the command says: a path that it reads, an `info` of the length given that it
-    // writes. Both are kept by their owner for as long.
-    let result = unsafe { libc::syscall(libc::SYS_bpf, command, std::ptr::from_ref(attributes), size_of::<T>()) };
-    if result < 0 {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(result)
-    }
 }
 
 /// `enum membarrier_cmd` (`linux/membarrier.h`).
 const MEMBARRIER_CMD_GLOBAL: libc::c_long = 1;
 
+/// Longer than any program runs, and than the kernel takes to notice that it has ended.
+const GRACE: Duration = Duration::from_secs(1);
+
 /// Waits until every program that was running when this was called has ended.
 ///
 /// Programs run as readers of the kernel's read-copy-update, and this command waits for all of those
-/// (`kernel/sched/membarrier.c`: `synchronize_rcu`).
-pub(super) fn wait_for_running_programs() -> io::Result<()> {
+/// (`kernel/sched/membarrier.c`: `synchronize_rcu`). Kernels that keep some CPUs free of interrupts (`nohz_full`) do not
+/// offer it; there, a time that is certainly enough has to do.
+pub(super) fn wait_for_running_programs() {
     // SAFETY: the call takes plain numbers and touches no memory of ours.
     let result = unsafe { libc::syscall(libc::SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0) };
     if result < 0 {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(())
+        let error = io::Error::last_os_error();
+        tracing::debug!(%error, "no membarrier; waiting instead");
+        std::thread::sleep(GRACE);
     }
 }

@@ -9,6 +9,7 @@
 )]
 
 mod attach;
+mod bpf;
 pub mod bpffs;
 pub mod cgroup;
 mod clsact;
@@ -219,15 +220,10 @@ impl Kernel {
     /// their successors, and those that were still running have ended. `None` when there are none.
     ///
     /// To be called when everything is attached, and followed by [`Self::forget_predecessor`] once it is booked.
-    pub fn settled_predecessor(&self) -> Result<Option<Predecessor>, KernelError> {
-        let Some(predecessor) = &self.predecessor else {
-            return Ok(None);
-        };
-        link::wait_for_running_programs().map_err(|source| KernelError::Environment {
-            what: "the end of running programs",
-            source,
-        })?;
-        Ok(Some(predecessor.clone()))
+    pub fn settled_predecessor(&self) -> Option<Predecessor> {
+        let predecessor = self.predecessor.clone()?;
+        link::wait_for_running_programs();
+        Some(predecessor)
     }
 
     /// Removes the maps that were moved away from, and gives their place to their successors.

@@ -1,6 +1,7 @@
 //! Which slot of the counters a port has. A slot belongs to its port for the maps' life.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::os::fd::AsFd;
 
 use aya::Ebpf;
 use aya::maps::{Array, Map, MapData};
@@ -8,7 +9,7 @@ use portmeter_ebpf::layout::{PORT_SLOTS, PORT_SLOTS_CAPACITY};
 
 use super::pins::Place;
 use super::takeover::Found;
-use super::{KernelError, Pins, maps};
+use super::{KernelError, Pins, bpf, maps};
 
 /// Fewest slots: one page of cache lines for each CPU, so that ports can be added without new maps.
 const MIN_CAPACITY: u32 = 1_024;
@@ -49,18 +50,18 @@ pub(super) fn fit(pins: &Pins, found: Found, tracked: &BTreeSet<u16>) -> Result<
 
 /// Every port that has a slot in pinned maps.
 pub(super) fn from_pins(pins: &Pins, place: Place) -> Result<BTreeMap<u16, i32>, KernelError> {
-    let failed = |error: &dyn std::error::Error| KernelError::map(PORT_SLOTS, error);
-    let data = MapData::from_pin(pins.map(place, PORT_SLOTS)).map_err(|error| failed(&error))?;
-    let map = Map::from_map_data(data).map_err(|error| failed(&error))?;
-    let array: Array<_, i32> = map.try_into().map_err(|error| failed(&error))?;
-    read(&array)
+    let data = MapData::from_pin(pins.map(place, PORT_SLOTS)).map_err(|error| KernelError::map(PORT_SLOTS, &error))?;
+    read(&data)
 }
 
 /// Makes the programs count `tracked` and nothing else; gives the slot of every port that has one.
 pub(super) fn track(ebpf: &mut Ebpf, tracked: &BTreeSet<u16>, capacity: u32) -> Result<Vec<(u16, u32)>, KernelError> {
     let map = maps::find_mut(ebpf, PORT_SLOTS)?;
+    let present = match map {
+        Map::Array(data) => read(data)?,
+        _ => BTreeMap::new(),
+    };
     let mut array: Array<_, i32> = map.try_into().map_err(|error| KernelError::map(PORT_SLOTS, &error))?;
-    let present = read(&array)?;
     let wanted = assign(&present, tracked, capacity).ok_or(KernelError::TooManyPorts {
         capacity,
         needed: tracked.len() + present.len(),
@@ -85,19 +86,10 @@ pub(super) fn slots_of(values: &BTreeMap<u16, i32>) -> Vec<(u16, u32)> {
 }
 
 /// Every port that has a slot.
-pub(super) fn read<T: std::borrow::Borrow<aya::maps::MapData>>(
-    array: &Array<T, i32>,
-) -> Result<BTreeMap<u16, i32>, KernelError> {
-    let mut values = BTreeMap::new();
-    for port in 1..=u16::MAX {
-        let slot = array
-            .get(&u32::from(port), 0)
-            .map_err(|error| KernelError::map(PORT_SLOTS, &error))?;
-        if slot != 0 {
-            values.insert(port, slot);
-        }
-    }
-    Ok(values)
+fn read(map: &MapData) -> Result<BTreeMap<u16, i32>, KernelError> {
+    let values = bpf::array_values(map.fd().as_fd(), PORT_SLOTS_CAPACITY);
+    let values = values.map_err(|error| KernelError::map(PORT_SLOTS, &error))?;
+    Ok((0..=u16::MAX).zip(values).filter(|(_, value)| *value != 0).collect())
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use portmeter_ebpf::layout::PORT_COUNTERS;
 
 use super::verdict::{self, Endings};
 use crate::kernel::pins::{Direction, LinkKind, Pins};
-use crate::kernel::{KernelError, OBJECT, clsact};
+use crate::kernel::{KernelError, OBJECT, bpf, clsact};
 
 /// `enum bpf_cmd`, `enum bpf_prog_type` and `enum bpf_attach_type` (`linux/bpf.h`).
 const BPF_OBJ_GET_INFO_BY_FD: libc::c_long = 15;
@@ -204,20 +204,9 @@ fn read_info(fd: BorrowedFd<'_>, info: &mut InstructionsInfo) -> io::Result<()> 
         length: size_of::<InstructionsInfo>() as u32,
         info: std::ptr::from_mut(info) as u64,
     };
-    // SAFETY: the attributes and what they point to outlive the call; the kernel fills at most `length` bytes of the
-    // information, and of the instructions as many bytes as `translated_length` says there is room for.
-    let result = unsafe {
-        libc::syscall(
-            libc::SYS_bpf,
-            BPF_OBJ_GET_INFO_BY_FD,
-            &raw mut attributes,
-            size_of::<InfoQuery>(),
-        )
-    };
-    if result < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    Ok(())
+    // The kernel fills at most `length` bytes of the information, and of the instructions as many bytes as
+    // `translated_length` says there is room for.
+    bpf::call(BPF_OBJ_GET_INFO_BY_FD, &mut attributes).map(drop)
 }
 
 fn query(interface_index: u32, attach_type: u32) -> io::Result<Vec<u32>> {
@@ -229,18 +218,7 @@ fn query(interface_index: u32, attach_type: u32) -> io::Result<Vec<u32>> {
         count: MOST_PROGRAMS as u32,
         ..ProgramQuery::default()
     };
-    // SAFETY: the attributes and the list they point to outlive the call; the kernel writes at most `count` ids into
-    // the list and nothing beyond the size given for the attributes.
-    let result = unsafe {
-        libc::syscall(
-            libc::SYS_bpf,
-            BPF_PROG_QUERY,
-            &raw mut attributes,
-            size_of::<ProgramQuery>(),
-        )
-    };
-    if result < 0 {
-        return Err(io::Error::last_os_error());
-    }
+    // The kernel writes at most `count` ids into the list.
+    bpf::call(BPF_PROG_QUERY, &mut attributes)?;
     Ok(ids[..(attributes.count as usize).min(MOST_PROGRAMS)].to_vec())
 }
