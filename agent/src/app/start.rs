@@ -27,6 +27,7 @@ pub(super) async fn start(options: Options) -> Result<(Agent, Undo)> {
         detach_on_exit,
         api_key,
     } = options;
+    kernel::give_back_large_allocations();
     let given_key = api_key::given(api_key.as_deref(), config.http.api_key_file.as_deref())?;
     rights::check()?;
     let watcher = NetworkWatcher::open().context("rtnetlink cannot be opened")?;

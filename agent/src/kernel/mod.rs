@@ -44,7 +44,7 @@ pub use connections::ConnectionWatch;
 pub use counters::KernelCounters;
 pub use error::KernelError;
 pub use log::KernelLog;
-pub use memory::give_back_freed_memory;
+pub use memory::{give_back_freed_memory, give_back_large_allocations};
 use pins::{Pins, Place};
 use takeover::{Needs, Takeover};
 pub use uninstall::{Leftover, uninstall};
