@@ -10,7 +10,7 @@ use super::{Agent, Options};
 use crate::config::{Config, HookChoice, Interfaces};
 use crate::counters::{ConnectionCounter, CounterReader};
 use crate::instance::{Locks, Undo, socket_path};
-use crate::kernel::{ConnectionWatch, Kernel, KernelOptions, Predecessor};
+use crate::kernel::{self, ConnectionWatch, Kernel, KernelOptions, Predecessor};
 use crate::network::plan;
 use crate::network::rtnetlink::NetworkWatcher;
 use crate::network::sockets::SocketProbe;
@@ -30,6 +30,7 @@ pub(super) async fn start(options: Options, undo: &mut Undo) -> Result<Agent> {
         detach_on_exit,
         given_key,
     } = options;
+    kernel::give_back_large_allocations();
     let watcher = NetworkWatcher::open().context("rtnetlink cannot be opened")?;
     check_interfaces(&watcher, &config).await?;
 
@@ -87,6 +88,7 @@ pub(super) async fn start(options: Options, undo: &mut Undo) -> Result<Agent> {
     };
     attach(&agent).await?;
     leave_predecessor(&agent).await?;
+    kernel::give_back_freed_memory();
     Ok(agent)
 }
 

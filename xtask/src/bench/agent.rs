@@ -30,8 +30,8 @@ pub(crate) struct Arguments {
     memory_seconds: u64,
 }
 
-const KEYS_MEMORY_MAX_MIB: f64 = 30.0;
-const PORTS_MEMORY_MAX_MIB: f64 = 40.0;
+const KEYS_MEMORY_MAX_MEGABYTES: f64 = 30.0;
+const PORTS_MEMORY_MAX_MEGABYTES: f64 = 40.0;
 const CPU_MAX_PERCENT: f64 = 0.3;
 /// How often every port of the traffic gets a packet.
 const TRAFFIC_INTERVAL: Duration = Duration::from_millis(500);
@@ -60,14 +60,14 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         key_count: 100,
         busy_ports: 10_001..=10_100,
     };
-    memory(&lab, &folder, &keys, arguments, KEYS_MEMORY_MAX_MIB)?;
+    memory(&lab, &folder, &keys, arguments, KEYS_MEMORY_MAX_MEGABYTES)?;
     let many_ports = Case {
         name: "10,000 ports, 100 keys",
         ports: 10_001..=20_000,
         key_count: 100,
         busy_ports: 10_001..=20_000,
     };
-    memory(&lab, &folder, &many_ports, arguments, PORTS_MEMORY_MAX_MIB)?;
+    memory(&lab, &folder, &many_ports, arguments, PORTS_MEMORY_MAX_MEGABYTES)?;
     let clock = Case {
         name: "1,000 ports, 100 keys",
         ports: 10_001..=11_000,
@@ -79,7 +79,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 }
 
 /// Resident memory: the highest reading of several, while every port is busy and commits are made.
-fn memory(lab: &Lab, folder: &Path, case: &Case, arguments: &Arguments, goal_mib: f64) -> Result<()> {
+fn memory(lab: &Lab, folder: &Path, case: &Case, arguments: &Arguments, goal_megabytes: f64) -> Result<()> {
     let portmeter = start(lab, folder, case)?;
     ask(&portmeter)?;
     let highest_kib = under_traffic(&lab.client, &case.busy_ports, || {
@@ -91,13 +91,13 @@ fn memory(lab: &Lab, folder: &Path, case: &Case, arguments: &Arguments, goal_mib
         Ok(highest_kib)
     })?;
     check_counted(&portmeter, case)?;
-    let mib = highest_kib as f64 / 1024.0;
+    let megabytes = highest_kib as f64 * 1024.0 / 1e6;
     println!(
-        "resident memory, {}: {mib:.1} MiB (highest of {} s, every port busy, after {REQUEST_COUNT} requests)   goal <= \
-         {goal_mib} MB {}",
+        "resident memory, {}: {megabytes:.1} MB (highest of {} s, every port busy, after {REQUEST_COUNT} requests)   goal <= \
+         {goal_megabytes} MB {}",
         case.name,
         arguments.memory_seconds,
-        verdict(mib * 1.048_576 <= goal_mib)
+        verdict(megabytes <= goal_megabytes)
     );
     Ok(())
 }
