@@ -9,6 +9,9 @@ use crate::layout::UnattributedReason;
 /// Extension headers that are followed. RFC 8200 allows seven of the kinds known here in one packet.
 pub const EXTENSION_HEADERS_MAX: usize = 8;
 
+/// Those that a reader follows which does not reach everything, see the same for VLAN tags.
+const DIRECT_EXTENSION_HEADERS_MAX: usize = 1;
+
 const HEADER_BYTES: usize = 40;
 const PAYLOAD_LENGTH_OFFSET: usize = 4;
 const NEXT_HEADER_OFFSET: usize = 6;
@@ -53,13 +56,20 @@ impl Ip for Ipv6 {
         }
         let mut protocol = header[NEXT_HEADER_OFFSET];
         let mut offset = self.offset + HEADER_BYTES;
-        let mut datagram = None;
-        for _ in 0..EXTENSION_HEADERS_MAX + 1 {
+        let mut datagram = Fragment {
+            identification: 0,
+            protocol: 0,
+        };
+        let mut is_first_fragment = false;
+        for extensions in 0..EXTENSION_HEADERS_MAX + 1 {
+            if extensions > DIRECT_EXTENSION_HEADERS_MAX && !packet.reaches_everything() {
+                return Err(Truncated);
+            }
             if is_counted(protocol) {
                 let transport = Transport { protocol, offset };
-                return Ok(match datagram {
-                    None => Found::Transport(transport),
-                    Some(datagram) => Found::FirstFragment(transport, datagram),
+                return Ok(match is_first_fragment {
+                    false => Found::Transport(transport),
+                    true => Found::FirstFragment(transport, datagram),
                 });
             }
             if !is_extension(protocol) {
@@ -74,15 +84,12 @@ impl Ip for Ipv6 {
                     return Err(Truncated);
                 }
                 let identification = packet.read(offset + IDENTIFICATION_OFFSET).ok_or(Truncated)?;
-                let found = Fragment {
-                    identification: u32::from_be_bytes(identification),
-                    protocol: 0,
-                };
+                datagram.identification = u32::from_be_bytes(identification);
                 if fragment & FRAGMENT_OFFSET != 0 {
                     let header_bytes = (offset - self.offset + FRAGMENT_HEADER_BYTES) as u32;
-                    return Ok(later_fragment(next_header, found, header_bytes));
+                    return Ok(later_fragment(next_header, datagram, header_bytes));
                 }
-                datagram = Some(found);
+                is_first_fragment = true;
             }
             offset += extension_bytes(protocol, length);
             protocol = next_header;

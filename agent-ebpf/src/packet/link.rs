@@ -7,6 +7,10 @@ pub const ETHERNET_HEADER_BYTES: usize = 14;
 /// Stacked VLAN tags that are followed. Two are common (802.1ad), four leave room for what providers put around them.
 pub const VLAN_TAGS_MAX: usize = 4;
 
+/// Tags that a reader follows which does not reach everything; more are rare. Every place where a header may begin is
+/// verified on its own by the kernel, and those of tags and extension headers multiply.
+const DIRECT_VLAN_TAGS_MAX: usize = 1;
+
 const VLAN_TAG_BYTES: usize = 4;
 const ETHER_TYPE_OFFSET: usize = 12;
 const IP_HEADER_BYTES_MIN: usize = 20;
@@ -41,7 +45,10 @@ pub(super) fn find_network(packet: &impl Packet, link: Link) -> Result<Network, 
 #[inline(always)]
 fn behind_ethernet(packet: &impl Packet) -> Result<Network, Truncated> {
     let mut offset = ETHER_TYPE_OFFSET;
-    for _ in 0..VLAN_TAGS_MAX + 1 {
+    for tags in 0..VLAN_TAGS_MAX + 1 {
+        if tags > DIRECT_VLAN_TAGS_MAX && !packet.reaches_everything() {
+            return Err(Truncated);
+        }
         let ether_type = u16::from_be_bytes(packet.read(offset).ok_or(Truncated)?);
         match ether_type {
             ETHER_TYPE_IPV4 => return Ok(Network::Ipv4(offset + 2)),
