@@ -1,11 +1,11 @@
 //! From a decision to the counters of packets.
 
-use aya_ebpf::bindings::{TC_ACT_UNSPEC, xdp_action};
 use portmeter_ebpf::layout::UnattributedReason;
-use portmeter_ebpf::packet::{Direction, Link, Outcome, Packet, WireSize, classify, examine};
+use portmeter_ebpf::packet::{Direction, Link, Outcome, WireSize, classify, examine};
 
 use super::log;
 use super::maps::{Maps, counters_of, unattributed};
+use super::reader::{Context, Direct, Whole};
 
 /// Where a program is attached.
 pub(super) trait Hook {
@@ -15,30 +15,10 @@ pub(super) trait Hook {
     type Context: Context;
 }
 
-/// A packet in the kernel, with two ways to read it.
-pub(super) trait Context: Copy {
-    /// Tells the kernel to go on as if the program were not there: with the next program of a TCX chain, the next
-    /// filter of a clsact qdisc, the network stack behind XDP.
-    const HAND_ON: i32;
-    type Direct: Packet;
-    type Whole: Packet;
-
-    /// The part that can be read directly.
-    fn direct(self) -> Self::Direct;
-
-    /// All of it, at a call for each read.
-    fn whole(self) -> Self::Whole;
-}
-
-/// The verdict of TC programs.
-pub(super) const TC_HAND_ON: i32 = TC_ACT_UNSPEC;
-/// The verdict of XDP programs.
-pub(super) const XDP_HAND_ON: i32 = xdp_action::XDP_PASS as i32;
-
 /// Counts a packet and hands it on.
 #[inline(always)]
 pub(super) fn count<H: Hook>(context: H::Context) -> i32 {
-    match examine(&context.direct(), &Maps, H::DIRECTION, H::LINK) {
+    match examine(&Direct::new(context), &Maps, H::DIRECTION, H::LINK) {
         Ok(outcome) => book::<H>(outcome),
         Err(_) => count_whole::<H>(context),
     }
@@ -50,7 +30,7 @@ pub(super) fn count<H: Hook>(context: H::Context) -> i32 {
 /// A function of its own, so that what is rarely needed takes no registers from what nearly always is.
 #[inline(never)]
 fn count_whole<H: Hook>(context: H::Context) {
-    book::<H>(classify(&context.whole(), &Maps, H::DIRECTION, H::LINK));
+    book::<H>(classify(&Whole(context), &Maps, H::DIRECTION, H::LINK));
 }
 
 #[inline(always)]

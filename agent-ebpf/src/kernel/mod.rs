@@ -8,6 +8,7 @@ mod connections;
 mod count;
 mod log;
 mod maps;
+mod reader;
 mod skb;
 mod xdp;
 
@@ -17,6 +18,7 @@ use portmeter_ebpf::packet::{Direction, Link};
 
 use connections::TcpIterator;
 use count::{Hook, count};
+use reader::Context;
 use skb::Skb;
 use xdp::Xdp;
 
@@ -58,7 +60,7 @@ fn portmeter_xdp(context: XdpContext) -> u32 {
 /// Does nothing: holds a place in a driver until [`portmeter_xdp`] takes it.
 #[xdp_program(frags)]
 fn portmeter_hold(_: XdpContext) -> u32 {
-    count::XDP_HAND_ON as u32
+    Xdp::HAND_ON as u32
 }
 
 /// Events of TCP sockets, of every network namespace. What it gives back is nobody's answer: it leaves the reply that
