@@ -21,7 +21,7 @@ use portmeter_ebpf::packet::Outcome;
 
 use support::programs::{Programs, object_path};
 use support::recipe::Recipe;
-use support::world::{OTHER_PORT, TRACKED_SLOT};
+use support::world::{LOCAL_IPV4, LOCAL_IPV6, OTHER_PORT, TRACKED_SLOT};
 
 /// Names the object compiled from `classifier.c`.
 const C_OBJECT_VARIABLE: &str = "PORTMETER_BENCH_C_OBJECT";
@@ -113,6 +113,8 @@ fn rows() -> Vec<Row> {
 fn load(object: &[u8], program_names: &[&str]) -> Result<Programs> {
     let mut programs = Programs::load(object, program_names)?;
     programs.enter_world()?;
+    // As on nearly every host: its addresses are among the few.
+    programs.set_few_addresses(LOCAL_IPV4, LOCAL_IPV6)?;
     Ok(programs)
 }
 

@@ -15,6 +15,8 @@ pub const PORT_COUNTERS: &str = "port_counters";
 pub const LOCAL_ADDRESSES_V4: &str = "local_addresses_v4";
 /// Hash of this host's IPv6 addresses (sixteen bytes in network order) to [`ADDRESS_PRESENT`].
 pub const LOCAL_ADDRESSES_V6: &str = "local_addresses_v6";
+/// Array with one [`FewAddresses`].
+pub const FEW_ADDRESSES: &str = "few_addresses";
 /// Per-CPU array of [`UnattributedCounters`] by [`UnattributedReason`].
 pub const UNATTRIBUTED: &str = "unattributed";
 /// Array with one [`MapLife`].
@@ -92,6 +94,20 @@ pub struct PortCounters {
     pub connections_adopted: u64,
     /// Opened and adopted connections that are closed.
     pub connections_closed: u64,
+}
+
+/// How many addresses of each family [`FewAddresses`] holds: as many as most hosts have.
+pub const FEW_ADDRESSES_COUNT: usize = 4;
+
+/// Some of this host's addresses, all of them on most hosts: compared with one by one, in a third of the time that the
+/// hash takes. Bytes as they lie in a packet. Every place is filled, if need be with an address that stands there already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(C)]
+pub struct FewAddresses {
+    /// IPv4.
+    pub v4: [u32; FEW_ADDRESSES_COUNT],
+    /// IPv6: first and second half.
+    pub v6: [[u64; 2]; FEW_ADDRESSES_COUNT],
 }
 
 /// Packets that may belong to a tracked port but cannot be attributed to it.
@@ -228,6 +244,7 @@ pub struct Adoption {
 
 const _: () = assert!(size_of::<PortCounters>() == 64 && align_of::<PortCounters>() == 64);
 const _: () = assert!(size_of::<UnattributedCounters>() == 16);
+const _: () = assert!(size_of::<FewAddresses>() == 20 * FEW_ADDRESSES_COUNT);
 const _: () = assert!(size_of::<MapLife>() == 80);
 const _: () = assert!(size_of::<FragmentKey>() == 40);
 const _: () = assert!(size_of::<FragmentOwner>() == 16);

@@ -67,7 +67,7 @@ fn opened(event: *mut bpf_sock_ops) {
     if cookie != NETNS_COOKIE.load() {
         return;
     }
-    let Some(slot) = Maps.port_slot(port).checked_sub(1) else {
+    let Some(slot) = Maps::<false>.port_slot(port).checked_sub(1) else {
         return;
     };
     add(slot, port, Figure::Opened);
@@ -241,7 +241,7 @@ pub(super) fn adopt(iterator: *mut TcpIterator) {
         }
         TCP_ESTABLISHED | TCP_FIN_WAIT1 | TCP_FIN_WAIT2 | TCP_CLOSE_WAIT | TCP_LAST_ACK | TCP_CLOSING => {
             if listening_ports.get_ptr(port).is_some()
-                && let Some(slot) = Maps.port_slot(port).checked_sub(1)
+                && let Some(slot) = Maps::<false>.port_slot(port).checked_sub(1)
             {
                 adopt_connection(socket.cast_mut().cast(), slot, port);
             }

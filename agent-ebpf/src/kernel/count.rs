@@ -18,7 +18,7 @@ pub(super) trait Hook {
 /// Counts a packet and hands it on.
 #[inline(always)]
 pub(super) fn count<H: Hook>(context: H::Context) -> i32 {
-    match examine(&Direct::new(context), &Maps, H::DIRECTION, H::LINK) {
+    match examine(&Direct::new(context), &Maps::<true>, H::DIRECTION, H::LINK) {
         Ok(outcome) => book::<H>(outcome),
         Err(_) => count_whole::<H>(context),
     }
@@ -30,7 +30,7 @@ pub(super) fn count<H: Hook>(context: H::Context) -> i32 {
 /// A function of its own, so that what is rarely needed takes no registers from what nearly always is.
 #[inline(never)]
 fn count_whole<H: Hook>(context: H::Context) {
-    book::<H>(classify(&Whole(context), &Maps, H::DIRECTION, H::LINK));
+    book::<H>(classify(&Whole(context), &Maps::<false>, H::DIRECTION, H::LINK));
 }
 
 #[inline(always)]

@@ -11,7 +11,7 @@ use aya_ebpf::helpers::generated::{bpf_get_smp_processor_id, bpf_ktime_get_ns};
 use aya_ebpf::macros::btf_map;
 use portmeter_ebpf::layout::{
     Adoption, ConnectionMark, FRAGMENT_AGE_MAX_SECONDS_V4, FRAGMENT_AGE_MAX_SECONDS_V6, FRAGMENTS_CAPACITY,
-    FragmentKey, FragmentOwner, LOCAL_ADDRESSES_CAPACITY, MapLife, PORT_SLOTS_CAPACITY, PortCounters,
+    FewAddresses, FragmentKey, FragmentOwner, LOCAL_ADDRESSES_CAPACITY, MapLife, PORT_SLOTS_CAPACITY, PortCounters,
     UnattributedCounters, UnattributedReason,
 };
 use portmeter_ebpf::packet::{FragmentSource, Lookups};
@@ -32,6 +32,9 @@ static local_addresses_v4: HashMap<[u8; 4], u8, { LOCAL_ADDRESSES_CAPACITY as us
 
 #[btf_map]
 static local_addresses_v6: HashMap<[u8; 16], u8, { LOCAL_ADDRESSES_CAPACITY as usize }> = HashMap::new();
+
+#[btf_map]
+static few_addresses: Array<FewAddresses, 1> = Array::new();
 
 #[btf_map]
 pub(super) static unattributed: PerCpuArray<UnattributedCounters, { UnattributedReason::ALL.len() }> =
@@ -84,10 +87,11 @@ pub(super) fn counters_of(slot: u32) -> Option<*mut PortCounters> {
     port_counters.get_ptr_mut(cpu * slot_capacity + slot)
 }
 
-/// The parser's questions, answered by the maps.
-pub(super) struct Maps;
+/// The parser's questions, answered by the maps. With `FEW`, addresses are looked for among [`few_addresses`] first:
+/// worth it where nearly every packet is decided, too much for the verifier where all others are.
+pub(super) struct Maps<const FEW: bool>;
 
-impl Lookups for Maps {
+impl<const FEW: bool> Lookups for Maps<FEW> {
     #[inline(always)]
     fn port_slot(&self, port: u16) -> u32 {
         match port_slots.get(u32::from(port)) {
@@ -98,11 +102,14 @@ impl Lookups for Maps {
 
     #[inline(always)]
     fn is_local_ipv4(&self, address: [u8; 4]) -> bool {
-        local_addresses_v4.get_ptr(&address).is_some()
+        (FEW && is_one_of_few_ipv4(address)) || local_addresses_v4.get_ptr(&address).is_some()
     }
 
     #[inline(always)]
     fn is_local_ipv6(&self, address: [u64; 2]) -> bool {
+        if FEW && is_one_of_few_ipv6(address) {
+            return true;
+        }
         // SAFETY: both are the same sixteen bytes, and the reference is the better aligned of the two.
         let key = unsafe { &*(&raw const address).cast::<[u8; 16]>() };
         local_addresses_v6.get_ptr(key).is_some()
@@ -141,6 +148,34 @@ impl Lookups for Maps {
             log::fragments_full(port);
         }
     }
+}
+
+/// Without branches, each of which the kernel would verify with everything that follows: of a difference of 32 bits
+/// less one, the highest bit is set only if it was zero.
+#[inline(always)]
+fn is_one_of_few_ipv4(address: [u8; 4]) -> bool {
+    let Some(few) = few_addresses.get(0) else {
+        return false;
+    };
+    let wanted = u32::from_ne_bytes(address);
+    let found = few
+        .v4
+        .iter()
+        .fold(0, |found, one| found | (u64::from(wanted ^ *one).wrapping_sub(1) >> 63));
+    found != 0
+}
+
+/// The same: zero is the only number of which neither itself nor its negative has the highest bit.
+#[inline(always)]
+fn is_one_of_few_ipv6(address: [u64; 2]) -> bool {
+    let Some(few) = few_addresses.get(0) else {
+        return false;
+    };
+    let found = few.v6.iter().fold(0, |found, one| {
+        let difference = (address[0] ^ one[0]) | (address[1] ^ one[1]);
+        found | (((difference | difference.wrapping_neg()) >> 63) ^ 1)
+    });
+    found != 0
 }
 
 #[inline(always)]

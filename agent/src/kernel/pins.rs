@@ -14,20 +14,21 @@ use crate::rights::name_of;
 pub const ROOT: &str = "/sys/fs/bpf/portmeter";
 
 /// Every map that is pinned, in the order in which a set is removed: one without the first is none any more.
-pub(super) const MAPS: [&str; 9] = [
+pub(super) const MAPS: [&str; 10] = [
     layout::MAP_LIFE,
     layout::PORT_SLOTS,
     layout::PORT_COUNTERS,
     layout::LOCAL_ADDRESSES_V4,
     layout::LOCAL_ADDRESSES_V6,
     layout::UNATTRIBUTED,
+    layout::FEW_ADDRESSES,
     layout::FRAGMENTS,
     layout::CONNECTION_MARKS,
     layout::CONNECTION_OFFSETS,
 ];
 
 /// How many of [`MAPS`], from the first, each layout has; layouts count from 1.
-const MAP_COUNTS: [usize; layout::LAYOUT_VERSION as usize] = [6, 9];
+const MAP_COUNTS: [usize; layout::LAYOUT_VERSION as usize] = [6, 10];
 
 /// The folder of one instance's pins.
 #[derive(Debug, Clone)]
