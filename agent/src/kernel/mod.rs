@@ -90,7 +90,6 @@ pub struct Kernel {
     attached: BTreeMap<u32, Attached>,
     is_new_life: bool,
     predecessor: Option<Predecessor>,
-    connection_watch: ConnectionWatch,
 }
 
 /// Maps that are being moved away from: what they hold has to be booked before they go.
@@ -167,7 +166,6 @@ impl Kernel {
             attached: BTreeMap::new(),
             is_new_life,
             predecessor,
-            connection_watch: ConnectionWatch::Incomplete("connections are not watched yet".to_owned()),
         })
     }
 
@@ -192,7 +190,7 @@ impl Kernel {
 
     /// Counts connections from now on: those to come, and those that are there already. Where that cannot be, the
     /// socket tables have to do, and the answer says why.
-    pub fn watch_connections(&mut self) -> &ConnectionWatch {
+    pub fn watch_connections(&mut self) -> ConnectionWatch {
         let attached = connections::attach(&mut self.ebpf, &self.pins);
         let adoption = connections::adopt(&mut self.ebpf);
         if let (Ok(()), Ok(adoption)) = (&attached, &adoption) {
@@ -202,15 +200,9 @@ impl Kernel {
                 "older connections taken over"
             );
         }
-        self.connection_watch = connections::watch(&attached, &adoption);
-        self.counters
-            .set_counts_connections(self.connection_watch == ConnectionWatch::Complete);
-        &self.connection_watch
-    }
-
-    /// How completely connections are watched.
-    pub fn connection_watch(&self) -> &ConnectionWatch {
-        &self.connection_watch
+        let watch = connections::watch(&attached, &adoption);
+        self.counters.set_counts_connections(watch == ConnectionWatch::Complete);
+        watch
     }
 
     /// What the programs tell of rare events; can be taken once.
