@@ -5,8 +5,8 @@ use anyhow::{Context, Result};
 use crate::config::Config;
 use crate::instance::{Locks, Undo};
 use crate::kernel::{self, Predecessor};
+use crate::network::listeners::SocketProbe;
 use crate::network::rtnetlink::NetworkWatcher;
-use crate::network::sockets::SocketProbe;
 use crate::rights;
 use crate::store::OpenStore;
 

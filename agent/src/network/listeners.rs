@@ -1,5 +1,6 @@
 //! Who listens on which port of this network namespace.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::net::SocketAddr;
 
@@ -7,6 +8,7 @@ use netlink_packet_sock_diag::constants::{AF_INET, AF_INET6, IPPROTO_TCP, IPPROT
 use netlink_packet_sock_diag::inet::StateFlags;
 
 use super::sockets::dump;
+use crate::store::PortProbe;
 
 /// A listening TCP socket, or a bound UDP socket without a peer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,6 +40,16 @@ pub fn listeners() -> io::Result<Vec<Listener>> {
     Ok(found)
 }
 
+/// Finds out which ports programs hold.
+pub struct SocketProbe;
+
+impl PortProbe for SocketProbe {
+    /// Ports with a listening TCP socket or a bound UDP socket that is not connected to one peer.
+    fn held_ports(&mut self) -> io::Result<BTreeSet<u16>> {
+        Ok(listeners()?.iter().map(|listener| listener.address.port()).collect())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::net::{TcpListener, UdpSocket};
@@ -59,5 +71,14 @@ mod tests {
             let listener = found.iter().find(is_ours).unwrap();
             assert_eq!(link.to_str().unwrap(), format!("socket:[{}]", listener.inode));
         }
+    }
+
+    #[test]
+    fn sees_listeners_and_bound_udp_sockets() {
+        let tcp = TcpListener::bind("[::1]:0").unwrap();
+        let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let held = SocketProbe.held_ports().unwrap();
+        assert!(held.contains(&tcp.local_addr().unwrap().port()));
+        assert!(held.contains(&udp.local_addr().unwrap().port()));
     }
 }

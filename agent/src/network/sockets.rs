@@ -1,4 +1,4 @@
-//! This namespace's sockets from sock_diag: established connections of a port, and ports that are in use.
+//! This namespace's sockets from sock_diag: the TCP connections of its ports.
 //!
 //! Each question is one dump of the kernel's own tables, answered in well under a millisecond on an idle host and in
 //! about 8 ms with 5,000 sockets; the calls block and belong on a blocking thread.
@@ -9,12 +9,10 @@ use std::net::SocketAddr;
 
 use netlink_packet_core::{NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload};
 use netlink_packet_sock_diag::SockDiagMessage;
-use netlink_packet_sock_diag::constants::{AF_INET, AF_INET6, IPPROTO_TCP, IPPROTO_UDP};
+use netlink_packet_sock_diag::constants::{AF_INET, AF_INET6, IPPROTO_TCP};
 use netlink_packet_sock_diag::inet::{ExtensionFlags, InetRequest, InetResponseHeader, SocketId, StateFlags, Timer};
 use netlink_sys::Socket;
 use netlink_sys::protocols::NETLINK_SOCK_DIAG;
-
-use crate::store::PortProbe;
 
 /// Room for one answer of the kernel: it fills at most 32 kB a datagram (`netlink_dump`).
 const RECEIVE_BUFFER_BYTES: usize = 64 * 1024;
@@ -107,26 +105,6 @@ fn state_name(state: u8) -> Option<&'static str> {
     }
 }
 
-/// Finds out which ports programs hold.
-pub struct SocketProbe;
-
-impl PortProbe for SocketProbe {
-    /// Ports with a listening TCP socket or a bound UDP socket that is not connected to one peer.
-    fn held_ports(&mut self) -> io::Result<BTreeSet<u16>> {
-        let mut held = BTreeSet::new();
-        for family in [AF_INET, AF_INET6] {
-            dump(family, IPPROTO_TCP, &StateFlags::LISTEN, |header| {
-                held.insert(header.socket_id.source_port);
-            })?;
-            // A UDP socket without a peer is in state CLOSE.
-            dump(family, IPPROTO_UDP, &StateFlags::CLOSE, |header| {
-                held.insert(header.socket_id.source_port);
-            })?;
-        }
-        Ok(held)
-    }
-}
-
 /// Asks the kernel for all sockets of a family and protocol in some of `states`.
 pub(super) fn dump(
     family: u8,
@@ -190,7 +168,7 @@ fn read_messages(mut bytes: &[u8], each: &mut impl FnMut(&InetResponseHeader)) -
 
 #[cfg(test)]
 mod tests {
-    use std::net::{TcpListener, TcpStream, UdpSocket};
+    use std::net::{TcpListener, TcpStream};
     use std::time::{Duration, Instant};
 
     use super::*;
@@ -233,14 +211,5 @@ mod tests {
             listed.iter().any(|one| one.local == client.local_addr().unwrap()),
             "the client's end is still open"
         );
-    }
-
-    #[test]
-    fn sees_listeners_and_bound_udp_sockets() {
-        let tcp = TcpListener::bind("[::1]:0").unwrap();
-        let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
-        let held = SocketProbe.held_ports().unwrap();
-        assert!(held.contains(&tcp.local_addr().unwrap().port()));
-        assert!(held.contains(&udp.local_addr().unwrap().port()));
     }
 }
