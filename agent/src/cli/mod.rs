@@ -55,18 +55,36 @@ struct RunArguments {
     detach_on_exit: bool,
 }
 
-/// Settings that win over environment and file.
+/// Which agent is meant: its configuration, its data and its name.
 #[derive(Debug, Args)]
-struct Settings {
+struct Place {
     /// Configuration file [default: /etc/portmeter/portmeter.toml, if it is there]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Folder of the ledger and the API key [default: /var/lib/portmeter]
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
-    /// This agent's name on the machine [default: default]
+    /// The agent's name on the machine [default: default]
     #[arg(long, value_name = "NAME")]
     instance: Option<String>,
+}
+
+impl Place {
+    fn flags(self) -> Flags {
+        Flags {
+            config: self.config,
+            data_dir: self.data_dir,
+            instance: self.instance,
+            ..Flags::default()
+        }
+    }
+}
+
+/// Settings that win over environment and file.
+#[derive(Debug, Args)]
+struct Settings {
+    #[command(flatten)]
+    place: Place,
     /// Interface to count on, may be repeated [default: every one with an IP address]
     #[arg(long = "interface", value_name = "NAME")]
     interfaces: Vec<String>,
@@ -84,13 +102,11 @@ struct Settings {
 impl Settings {
     fn load(self) -> Result<Config> {
         let flags = Flags {
-            config: self.config,
-            data_dir: self.data_dir,
-            instance: self.instance,
             interfaces: self.interfaces,
             http_listen: self.http,
             grpc_listen: self.grpc,
             metrics_listen: self.metrics,
+            ..self.place.flags()
         };
         Ok(config::load(&flags, std::env::vars_os())?)
     }
