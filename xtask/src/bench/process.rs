@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::{Child, Command};
+use std::process::{Child, ChildStdout, Command};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -22,6 +22,11 @@ impl Running {
 
     pub(super) fn id(&self) -> u32 {
         self.0.id()
+    }
+
+    /// What it prints, if its output was asked for as a pipe.
+    pub(super) fn take_stdout(&mut self) -> Result<ChildStdout> {
+        self.0.stdout.take().context("the process's output is not a pipe")
     }
 }
 

@@ -7,6 +7,7 @@ use clap::ValueEnum;
 
 use super::nftables::{self, Nftables};
 use super::pmacct::Pmacct;
+use super::tcx_nothing::TcxNothing;
 use super::xdp_nothing::XdpNothing;
 use crate::bench::lab::Lab;
 use crate::bench::portmeter::Portmeter;
@@ -18,6 +19,7 @@ pub(super) const PORTS: std::ops::RangeInclusive<u16> = 10_001..=10_100;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum Contender {
     PortmeterTcx,
+    TcxNothing,
     PortmeterXdp,
     XdpNothing,
     NftablesSet,
@@ -26,8 +28,9 @@ pub(super) enum Contender {
 }
 
 impl Contender {
-    pub(super) const ALL: [Self; 6] = [
+    pub(super) const ALL: [Self; 7] = [
         Self::PortmeterTcx,
+        Self::TcxNothing,
         Self::PortmeterXdp,
         Self::XdpNothing,
         Self::NftablesSet,
@@ -38,6 +41,7 @@ impl Contender {
     pub(super) fn title(self) -> &'static str {
         match self {
             Self::PortmeterTcx => "Portmeter, TCX",
+            Self::TcxNothing => "TCX that does nothing",
             Self::PortmeterXdp => "Portmeter, XDP",
             Self::XdpNothing => "XDP that does nothing",
             Self::NftablesSet => "nftables, a set each way",
@@ -66,6 +70,7 @@ pub(super) enum Active<'lab> {
     Portmeter(Portmeter<'lab>),
     Nftables(Nftables<'lab>),
     Pmacct(Pmacct<'lab>),
+    TcxNothing { _attached: TcxNothing },
     XdpNothing { _attached: XdpNothing<'lab> },
 }
 
@@ -83,6 +88,9 @@ impl<'lab> Active<'lab> {
                 let settings = [("PORTMETER_CAPTURE__HOOK", hook)];
                 Self::Portmeter(Portmeter::start(host, &data(folder), &settings)?)
             }
+            Contender::TcxNothing => Self::TcxNothing {
+                _attached: TcxNothing::attach(host)?,
+            },
             Contender::XdpNothing => Self::XdpNothing {
                 _attached: XdpNothing::attach(host)?,
             },
@@ -96,7 +104,7 @@ impl<'lab> Active<'lab> {
     pub(super) fn process_ids(&self) -> Vec<u32> {
         match self {
             Self::Portmeter(portmeter) => vec![portmeter.process_id()],
-            Self::Nftables(_) | Self::XdpNothing { .. } => Vec::new(),
+            Self::Nftables(_) | Self::TcxNothing { .. } | Self::XdpNothing { .. } => Vec::new(),
             Self::Pmacct(pmacct) => vec![pmacct.process_id()],
         }
     }
@@ -107,7 +115,7 @@ impl<'lab> Active<'lab> {
             Self::Portmeter(portmeter) => portmeter.received_packets(port)?,
             Self::Nftables(nftables) => nftables.received_packets(port)?,
             Self::Pmacct(pmacct) => pmacct.received_packets(port)?,
-            Self::XdpNothing { .. } => return Ok(()),
+            Self::TcxNothing { .. } | Self::XdpNothing { .. } => return Ok(()),
         };
         ensure!(packets > 0, "the contender did not count port {port}");
         Ok(())

@@ -9,6 +9,7 @@ mod nftables;
 mod pmacct;
 mod program;
 mod report;
+mod tcx_nothing;
 mod workload;
 mod xdp_nothing;
 
