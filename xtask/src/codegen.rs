@@ -9,7 +9,8 @@ use prost::Message;
 
 use crate::workspace_root;
 
-const PROTO_FILES: [&str; 4] = [
+const PROTO_FILES: [&str; 5] = [
+    "portmeter/v1/history_service.proto",
     "portmeter/v1/key_service.proto",
     "portmeter/v1/port_service.proto",
     "portmeter/v1/system_service.proto",

@@ -688,6 +688,1605 @@ pub mod key_service_server {
         const NAME: &'static str = SERVICE_NAME;
     }
 }
+/// What was moved in some time. rx is from the client to this host, tx from this host to the client; bytes are IP-layer
+/// bytes as they are on the wire.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Tally {
+    #[prost(uint64, tag = "1")]
+    pub rx_bytes: u64,
+    #[prost(uint64, tag = "2")]
+    pub tx_bytes: u64,
+    #[prost(uint64, tag = "3")]
+    pub rx_packets: u64,
+    #[prost(uint64, tag = "4")]
+    pub tx_packets: u64,
+    /// Incoming TCP connections whose handshake was completed.
+    #[prost(uint64, tag = "5")]
+    pub connections_opened: u64,
+    /// Most connections open at one moment; of several keys together, the highest of theirs.
+    #[prost(uint64, tag = "6")]
+    pub max_connections: u64,
+    /// How often it went from no connection to at least one.
+    #[prost(uint64, tag = "7")]
+    pub sessions: u64,
+    /// The last sample with a connection or a byte; absent when there was none.
+    #[prost(message, optional, tag = "8")]
+    pub last_activity: ::core::option::Option<::prost_types::Timestamp>,
+}
+/// A key and its totals.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct KeyHistory {
+    #[prost(message, optional, tag = "1")]
+    pub key: ::core::option::Option<Key>,
+    /// Since the key was made or its history was last reset.
+    #[prost(message, optional, tag = "2")]
+    pub total: ::core::option::Option<Tally>,
+    /// Whether it has a connection now. Not whether the key is enabled.
+    #[prost(bool, tag = "3")]
+    pub is_connected: bool,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetHistoryRequest {
+    /// The key's id or its uuid.
+    #[prost(string, tag = "1")]
+    pub key_id: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetHistoryResponse {
+    #[prost(message, optional, tag = "1")]
+    pub history: ::core::option::Option<KeyHistory>,
+    /// When the counters were read.
+    #[prost(message, optional, tag = "2")]
+    pub read_at: ::core::option::Option<::prost_types::Timestamp>,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListHistoriesRequest {}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListHistoriesResponse {
+    #[prost(message, repeated, tag = "1")]
+    pub histories: ::prost::alloc::vec::Vec<KeyHistory>,
+    /// When the counters were read.
+    #[prost(message, optional, tag = "2")]
+    pub read_at: ::core::option::Option<::prost_types::Timestamp>,
+}
+/// One period's figures.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Period {
+    /// When the period begins: `2026-03-29T01:00:00Z` for minutes and hours, `2026-03-29` for days, `2026-03` for months.
+    #[prost(string, tag = "1")]
+    pub start: ::prost::alloc::string::String,
+    /// The key; empty for all keys together.
+    #[prost(string, tag = "2")]
+    pub key_id: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "3")]
+    pub tally: ::core::option::Option<Tally>,
+    /// Keys that had a session or moved a byte; for all keys together only.
+    #[prost(uint64, tag = "4")]
+    pub active_keys: u64,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListPeriodsRequest {
+    /// The key's id or its uuid; all keys together when empty.
+    #[prost(string, tag = "1")]
+    pub key_id: ::prost::alloc::string::String,
+    #[prost(enumeration = "Granularity", tag = "2")]
+    pub granularity: i32,
+    /// The first period: a time in RFC 3339 for minutes and hours, `YYYY-MM-DD` for days, `YYYY-MM` for months. The oldest
+    /// one kept when empty.
+    #[prost(string, tag = "3")]
+    pub first: ::prost::alloc::string::String,
+    /// The last period, in the same form; the present one when empty.
+    #[prost(string, tag = "4")]
+    pub last: ::prost::alloc::string::String,
+    /// Most periods in one answer; 10,000 when 0, at most 50,000.
+    #[prost(uint32, tag = "5")]
+    pub page_size: u32,
+    /// `next_page_token` of the answer before; empty for the first.
+    #[prost(string, tag = "6")]
+    pub page_token: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListPeriodsResponse {
+    #[prost(message, repeated, tag = "1")]
+    pub periods: ::prost::alloc::vec::Vec<Period>,
+    /// For the next call; empty when this was the last page.
+    #[prost(string, tag = "2")]
+    pub next_page_token: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListKeyPeriodsRequest {
+    #[prost(enumeration = "Granularity", tag = "1")]
+    pub granularity: i32,
+    /// As in ListPeriodsRequest.
+    #[prost(string, tag = "2")]
+    pub first: ::prost::alloc::string::String,
+    /// As in ListPeriodsRequest.
+    #[prost(string, tag = "3")]
+    pub last: ::prost::alloc::string::String,
+    /// Most rows in one answer; 10,000 when 0, at most 50,000.
+    #[prost(uint32, tag = "4")]
+    pub page_size: u32,
+    /// `next_page_token` of the answer before; empty for the first.
+    #[prost(string, tag = "5")]
+    pub page_token: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListKeyPeriodsResponse {
+    #[prost(message, repeated, tag = "1")]
+    pub periods: ::prost::alloc::vec::Vec<Period>,
+    /// For the next call; empty when this was the last page.
+    #[prost(string, tag = "2")]
+    pub next_page_token: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ResetHistoryRequest {
+    /// The key's id or its uuid.
+    #[prost(string, tag = "1")]
+    pub key_id: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ResetHistoryResponse {
+    /// The key whose history begins anew.
+    #[prost(message, optional, tag = "1")]
+    pub key: ::core::option::Option<Key>,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CleanUpDaysRequest {
+    /// How many calendar days stay, today included; at least 1.
+    #[prost(uint32, tag = "1")]
+    pub days_to_keep: u32,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CleanUpDaysResponse {
+    /// Day rows that were removed.
+    #[prost(uint64, tag = "1")]
+    pub removed_rows: u64,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListSeriesRequest {
+    /// The key's id or its uuid; all keys together when empty.
+    #[prost(string, tag = "1")]
+    pub key_id: ::prost::alloc::string::String,
+    #[prost(enumeration = "Metric", tag = "2")]
+    pub metric: i32,
+    /// How far back, in seconds.
+    #[prost(uint32, tag = "3")]
+    pub period_seconds: u32,
+    /// Seconds from point to point. Below 60, or no multiple of it, only for all keys together and the last hour. At most
+    /// 1,440 points.
+    #[prost(uint32, tag = "4")]
+    pub granularity_seconds: u32,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SeriesPoint {
+    /// When the point's time begins.
+    #[prost(message, optional, tag = "1")]
+    pub start: ::core::option::Option<::prost_types::Timestamp>,
+    #[prost(uint64, tag = "2")]
+    pub value: u64,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListSeriesResponse {
+    /// Oldest first; the last covers now.
+    #[prost(message, repeated, tag = "1")]
+    pub points: ::prost::alloc::vec::Vec<SeriesPoint>,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListTopRequest {
+    /// METRIC_TRAFFIC or METRIC_CONNECTIONS.
+    #[prost(enumeration = "Metric", tag = "1")]
+    pub metric: i32,
+    /// How far back, in seconds.
+    #[prost(uint32, tag = "2")]
+    pub period_seconds: u32,
+    /// Most keys in the answer; 10 when 0.
+    #[prost(uint32, tag = "3")]
+    pub limit: u32,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TopKey {
+    #[prost(message, optional, tag = "1")]
+    pub key: ::core::option::Option<Key>,
+    #[prost(uint64, tag = "2")]
+    pub value: u64,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListTopResponse {
+    #[prost(message, repeated, tag = "1")]
+    pub top: ::prost::alloc::vec::Vec<TopKey>,
+    /// The value of all keys together: the sum for traffic and connections alike.
+    #[prost(uint64, tag = "2")]
+    pub total: u64,
+}
+/// A key's billing cycle.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CycleRule {
+    /// With `every_days`: the day on which a cycle begins, `YYYY-MM-DD`; the day of setting it when empty.
+    #[prost(string, tag = "4")]
+    pub first_date: ::prost::alloc::string::String,
+    /// The IANA zone of the key's days; the ledger's when empty.
+    #[prost(string, tag = "5")]
+    pub time_zone: ::prost::alloc::string::String,
+    #[prost(oneof = "cycle_rule::Rule", tags = "1, 2, 3")]
+    pub rule: ::core::option::Option<cycle_rule::Rule>,
+}
+/// Nested message and enum types in `CycleRule`.
+pub mod cycle_rule {
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Rule {
+        /// The day of the month on which a cycle begins, 1 to 31; the last day of months that have fewer.
+        #[prost(uint32, tag = "1")]
+        MonthlyDay(u32),
+        /// The day of the week on which a cycle begins, 1 for Monday to 7 for Sunday.
+        #[prost(uint32, tag = "2")]
+        WeeklyDay(u32),
+        /// A cycle is this many days, 1 to 366, counted from `first_date`. Daily is 1.
+        #[prost(uint32, tag = "3")]
+        EveryDays(u32),
+    }
+}
+/// One cycle and what was moved in it. A history reset takes nothing from it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Cycle {
+    #[prost(message, optional, tag = "1")]
+    pub start: ::core::option::Option<::prost_types::Timestamp>,
+    /// When the next one begins.
+    #[prost(message, optional, tag = "2")]
+    pub end: ::core::option::Option<::prost_types::Timestamp>,
+    #[prost(message, optional, tag = "3")]
+    pub usage: ::core::option::Option<Tally>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListCyclesRequest {
+    /// The key's id or its uuid.
+    #[prost(string, tag = "1")]
+    pub key_id: ::prost::alloc::string::String,
+    /// Most cycles in the answer; 12 when 0, at most 1,000.
+    #[prost(uint32, tag = "2")]
+    pub limit: u32,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListCyclesResponse {
+    #[prost(message, optional, tag = "1")]
+    pub key: ::core::option::Option<Key>,
+    #[prost(message, optional, tag = "2")]
+    pub rule: ::core::option::Option<CycleRule>,
+    /// Newest first, the running one in front. Cycles in which nothing was moved have no row, but for the running one.
+    #[prost(message, repeated, tag = "3")]
+    pub cycles: ::prost::alloc::vec::Vec<Cycle>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct UpdateCycleRequest {
+    /// The key's id or its uuid.
+    #[prost(string, tag = "1")]
+    pub key_id: ::prost::alloc::string::String,
+    /// The rule; the key has no cycle any more when absent. Earlier cycles stay.
+    #[prost(message, optional, tag = "2")]
+    pub rule: ::core::option::Option<CycleRule>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct UpdateCycleResponse {
+    #[prost(message, optional, tag = "1")]
+    pub key: ::core::option::Option<Key>,
+    /// The rule as it is kept, with what was left out filled in.
+    #[prost(message, optional, tag = "2")]
+    pub rule: ::core::option::Option<CycleRule>,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct WatchBookingsRequest {
+    /// The sequence number of the last booking that the caller has; 0 for the oldest one kept.
+    #[prost(uint64, tag = "1")]
+    pub after_sequence: u64,
+}
+/// What commits have changed, up to one of them. Several that were missed come as one.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct WatchBookingsResponse {
+    /// The commit up to which this brings the caller.
+    #[prost(uint64, tag = "1")]
+    pub sequence: u64,
+    #[prost(message, optional, tag = "2")]
+    pub committed_at: ::core::option::Option<::prost_types::Timestamp>,
+    #[prost(message, repeated, tag = "3")]
+    pub keys: ::prost::alloc::vec::Vec<BookedKey>,
+}
+/// A key as it is after a booking.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct BookedKey {
+    #[prost(string, tag = "1")]
+    pub key_id: ::prost::alloc::string::String,
+    /// What it moved in its life; history resets take nothing from it.
+    #[prost(message, optional, tag = "2")]
+    pub total: ::core::option::Option<Tally>,
+    /// The minutes that have changed, each as a whole: a later booking of the same minute replaces it.
+    #[prost(message, repeated, tag = "3")]
+    pub minutes: ::prost::alloc::vec::Vec<BookedMinute>,
+    /// Whether the key has been deleted: then the total is its last.
+    #[prost(bool, tag = "4")]
+    pub is_deleted: bool,
+}
+/// A minute of a key.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct BookedMinute {
+    #[prost(message, optional, tag = "1")]
+    pub start: ::core::option::Option<::prost_types::Timestamp>,
+    /// A new number with each reset of the key's history; minutes of different histories add up.
+    #[prost(uint64, tag = "2")]
+    pub history_id: u64,
+    #[prost(message, optional, tag = "3")]
+    pub tally: ::core::option::Option<Tally>,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetBookingSnapshotRequest {}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct GetBookingSnapshotResponse {
+    /// The commit that the totals include: watch on from here.
+    #[prost(uint64, tag = "1")]
+    pub sequence: u64,
+    /// Every key with its lifetime total, and no minutes.
+    #[prost(message, repeated, tag = "2")]
+    pub keys: ::prost::alloc::vec::Vec<BookedKey>,
+}
+/// How long a period is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum Granularity {
+    Unspecified = 0,
+    Minute = 1,
+    Hour = 2,
+    Day = 3,
+    Month = 4,
+}
+impl Granularity {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "GRANULARITY_UNSPECIFIED",
+            Self::Minute => "GRANULARITY_MINUTE",
+            Self::Hour => "GRANULARITY_HOUR",
+            Self::Day => "GRANULARITY_DAY",
+            Self::Month => "GRANULARITY_MONTH",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "GRANULARITY_UNSPECIFIED" => Some(Self::Unspecified),
+            "GRANULARITY_MINUTE" => Some(Self::Minute),
+            "GRANULARITY_HOUR" => Some(Self::Hour),
+            "GRANULARITY_DAY" => Some(Self::Day),
+            "GRANULARITY_MONTH" => Some(Self::Month),
+            _ => None,
+        }
+    }
+}
+/// What a series or a top list is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum Metric {
+    Unspecified = 0,
+    /// Bytes moved, both directions.
+    Traffic = 1,
+    /// Most connections open at one moment.
+    Connections = 2,
+    /// Most keys with a connection at one moment; series of all keys only.
+    OnlineKeys = 3,
+}
+impl Metric {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "METRIC_UNSPECIFIED",
+            Self::Traffic => "METRIC_TRAFFIC",
+            Self::Connections => "METRIC_CONNECTIONS",
+            Self::OnlineKeys => "METRIC_ONLINE_KEYS",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "METRIC_UNSPECIFIED" => Some(Self::Unspecified),
+            "METRIC_TRAFFIC" => Some(Self::Traffic),
+            "METRIC_CONNECTIONS" => Some(Self::Connections),
+            "METRIC_ONLINE_KEYS" => Some(Self::OnlineKeys),
+            _ => None,
+        }
+    }
+}
+/// Generated client implementations.
+pub mod history_service_client {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    use tonic::codegen::http::Uri;
+    /// The ledger: what each key moved, by minute, hour, day and month, every byte booked once. Each answer includes what
+    /// the kernel has counted up to the moment of the call.
+    ///
+    /// Days and months are calendar ones of the ledger's time zone. Minutes are kept for 48 hours, hours for 60 days, days
+    /// for two years and months for ever, unless configured otherwise.
+    #[derive(Debug, Clone)]
+    pub struct HistoryServiceClient<T> {
+        inner: tonic::client::Grpc<T>,
+    }
+    impl HistoryServiceClient<tonic::transport::Channel> {
+        /// Attempt to create a new client by connecting to a given endpoint.
+        pub async fn connect<D>(dst: D) -> Result<Self, tonic::transport::Error>
+        where
+            D: TryInto<tonic::transport::Endpoint>,
+            D::Error: Into<StdError>,
+        {
+            let conn = tonic::transport::Endpoint::new(dst)?.connect().await?;
+            Ok(Self::new(conn))
+        }
+    }
+    impl<T> HistoryServiceClient<T>
+    where
+        T: tonic::client::GrpcService<tonic::body::Body>,
+        T::Error: Into<StdError>,
+        T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
+        <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
+    {
+        pub fn new(inner: T) -> Self {
+            let inner = tonic::client::Grpc::new(inner);
+            Self { inner }
+        }
+        pub fn with_origin(inner: T, origin: Uri) -> Self {
+            let inner = tonic::client::Grpc::with_origin(inner, origin);
+            Self { inner }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> HistoryServiceClient<InterceptedService<T, F>>
+        where
+            F: tonic::service::Interceptor,
+            T::ResponseBody: Default,
+            T: tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+                Response = http::Response<
+                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
+                >,
+            >,
+            <T as tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
+        {
+            HistoryServiceClient::new(InterceptedService::new(inner, interceptor))
+        }
+        /// Compress requests with the given encoding.
+        ///
+        /// This requires the server to support it otherwise it might respond with an
+        /// error.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.send_compressed(encoding);
+            self
+        }
+        /// Enable decompressing responses.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_encoding_message_size(limit);
+            self
+        }
+        /// One key's totals since it was made or its history was last reset.
+        pub async fn get_history(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetHistoryRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetHistoryResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/portmeter.v1.HistoryService/GetHistory",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("portmeter.v1.HistoryService", "GetHistory"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// The same for every key, in creation order, read at one moment.
+        pub async fn list_histories(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListHistoriesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListHistoriesResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/portmeter.v1.HistoryService/ListHistories",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("portmeter.v1.HistoryService", "ListHistories"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Minutes, hours, days or months of one key, or of all keys together, oldest first. Periods in which nothing happened
+        /// are left out. Together with deleted keys and what was before a history reset where it is all keys together.
+        pub async fn list_periods(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListPeriodsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListPeriodsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/portmeter.v1.HistoryService/ListPeriods",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("portmeter.v1.HistoryService", "ListPeriods"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// The same of every key by itself: by period, oldest first, and within one by creation.
+        pub async fn list_key_periods(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListKeyPeriodsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListKeyPeriodsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/portmeter.v1.HistoryService/ListKeyPeriods",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("portmeter.v1.HistoryService", "ListKeyPeriods"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Hides what a key moved up to now from its totals, days and months. Nothing is taken from the totals of all keys
+        /// together, from billing cycles, or from the current figures of TrafficService.
+        pub async fn reset_history(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ResetHistoryRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ResetHistoryResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/portmeter.v1.HistoryService/ResetHistory",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("portmeter.v1.HistoryService", "ResetHistory"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Removes days, of keys and of all together, outside the newest ones. Totals and months stay.
+        pub async fn clean_up_days(
+            &mut self,
+            request: impl tonic::IntoRequest<super::CleanUpDaysRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::CleanUpDaysResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/portmeter.v1.HistoryService/CleanUpDays",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("portmeter.v1.HistoryService", "CleanUpDays"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Evenly spaced points up to now, oldest first, without gaps.
+        pub async fn list_series(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListSeriesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListSeriesResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/portmeter.v1.HistoryService/ListSeries",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("portmeter.v1.HistoryService", "ListSeries"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Keys by what they moved or held lately, most first; those with nothing are left out.
+        pub async fn list_top(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListTopRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListTopResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/portmeter.v1.HistoryService/ListTop",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("portmeter.v1.HistoryService", "ListTop"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// A key's billing cycles, newest first. FAILED_PRECONDITION (KEY_HAS_NO_CYCLE) when it has none.
+        pub async fn list_cycles(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListCyclesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListCyclesResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/portmeter.v1.HistoryService/ListCycles",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("portmeter.v1.HistoryService", "ListCycles"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Sets, changes or ends a key's billing cycle. The running cycle of a new rule begins with what the ledger still
+        /// knows of its time so far: exact by the minute for 48 hours, by the hour before.
+        pub async fn update_cycle(
+            &mut self,
+            request: impl tonic::IntoRequest<super::UpdateCycleRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::UpdateCycleResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/portmeter.v1.HistoryService/UpdateCycle",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("portmeter.v1.HistoryService", "UpdateCycle"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Every booking after a position, then each new one as it is committed. Figures are absolute, so that who writes them
+        /// over what it has, and stores the sequence with them, has booked everything exactly once. OUT_OF_RANGE
+        /// (BOOKINGS_EXPIRED) when the position is older than 48 hours: start again from GetBookingSnapshot.
+        pub async fn watch_bookings(
+            &mut self,
+            request: impl tonic::IntoRequest<super::WatchBookingsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::WatchBookingsResponse>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/portmeter.v1.HistoryService/WatchBookings",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("portmeter.v1.HistoryService", "WatchBookings"));
+            self.inner.server_streaming(req, path, codec).await
+        }
+        /// The lifetime totals of every key at one position, to start watching from.
+        pub async fn get_booking_snapshot(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetBookingSnapshotRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetBookingSnapshotResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/portmeter.v1.HistoryService/GetBookingSnapshot",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("portmeter.v1.HistoryService", "GetBookingSnapshot"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+    }
+}
+/// Generated server implementations.
+pub mod history_service_server {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    /// Generated trait containing gRPC methods that should be implemented for use with HistoryServiceServer.
+    #[async_trait]
+    pub trait HistoryService: std::marker::Send + std::marker::Sync + 'static {
+        /// One key's totals since it was made or its history was last reset.
+        async fn get_history(
+            &self,
+            request: tonic::Request<super::GetHistoryRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetHistoryResponse>,
+            tonic::Status,
+        >;
+        /// The same for every key, in creation order, read at one moment.
+        async fn list_histories(
+            &self,
+            request: tonic::Request<super::ListHistoriesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListHistoriesResponse>,
+            tonic::Status,
+        >;
+        /// Minutes, hours, days or months of one key, or of all keys together, oldest first. Periods in which nothing happened
+        /// are left out. Together with deleted keys and what was before a history reset where it is all keys together.
+        async fn list_periods(
+            &self,
+            request: tonic::Request<super::ListPeriodsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListPeriodsResponse>,
+            tonic::Status,
+        >;
+        /// The same of every key by itself: by period, oldest first, and within one by creation.
+        async fn list_key_periods(
+            &self,
+            request: tonic::Request<super::ListKeyPeriodsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListKeyPeriodsResponse>,
+            tonic::Status,
+        >;
+        /// Hides what a key moved up to now from its totals, days and months. Nothing is taken from the totals of all keys
+        /// together, from billing cycles, or from the current figures of TrafficService.
+        async fn reset_history(
+            &self,
+            request: tonic::Request<super::ResetHistoryRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ResetHistoryResponse>,
+            tonic::Status,
+        >;
+        /// Removes days, of keys and of all together, outside the newest ones. Totals and months stay.
+        async fn clean_up_days(
+            &self,
+            request: tonic::Request<super::CleanUpDaysRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::CleanUpDaysResponse>,
+            tonic::Status,
+        >;
+        /// Evenly spaced points up to now, oldest first, without gaps.
+        async fn list_series(
+            &self,
+            request: tonic::Request<super::ListSeriesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListSeriesResponse>,
+            tonic::Status,
+        >;
+        /// Keys by what they moved or held lately, most first; those with nothing are left out.
+        async fn list_top(
+            &self,
+            request: tonic::Request<super::ListTopRequest>,
+        ) -> std::result::Result<tonic::Response<super::ListTopResponse>, tonic::Status>;
+        /// A key's billing cycles, newest first. FAILED_PRECONDITION (KEY_HAS_NO_CYCLE) when it has none.
+        async fn list_cycles(
+            &self,
+            request: tonic::Request<super::ListCyclesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListCyclesResponse>,
+            tonic::Status,
+        >;
+        /// Sets, changes or ends a key's billing cycle. The running cycle of a new rule begins with what the ledger still
+        /// knows of its time so far: exact by the minute for 48 hours, by the hour before.
+        async fn update_cycle(
+            &self,
+            request: tonic::Request<super::UpdateCycleRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::UpdateCycleResponse>,
+            tonic::Status,
+        >;
+        /// Server streaming response type for the WatchBookings method.
+        type WatchBookingsStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::WatchBookingsResponse, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        /// Every booking after a position, then each new one as it is committed. Figures are absolute, so that who writes them
+        /// over what it has, and stores the sequence with them, has booked everything exactly once. OUT_OF_RANGE
+        /// (BOOKINGS_EXPIRED) when the position is older than 48 hours: start again from GetBookingSnapshot.
+        async fn watch_bookings(
+            &self,
+            request: tonic::Request<super::WatchBookingsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<Self::WatchBookingsStream>,
+            tonic::Status,
+        >;
+        /// The lifetime totals of every key at one position, to start watching from.
+        async fn get_booking_snapshot(
+            &self,
+            request: tonic::Request<super::GetBookingSnapshotRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetBookingSnapshotResponse>,
+            tonic::Status,
+        >;
+    }
+    /// The ledger: what each key moved, by minute, hour, day and month, every byte booked once. Each answer includes what
+    /// the kernel has counted up to the moment of the call.
+    ///
+    /// Days and months are calendar ones of the ledger's time zone. Minutes are kept for 48 hours, hours for 60 days, days
+    /// for two years and months for ever, unless configured otherwise.
+    #[derive(Debug)]
+    pub struct HistoryServiceServer<T> {
+        inner: Arc<T>,
+        accept_compression_encodings: EnabledCompressionEncodings,
+        send_compression_encodings: EnabledCompressionEncodings,
+        max_decoding_message_size: Option<usize>,
+        max_encoding_message_size: Option<usize>,
+    }
+    impl<T> HistoryServiceServer<T> {
+        pub fn new(inner: T) -> Self {
+            Self::from_arc(Arc::new(inner))
+        }
+        pub fn from_arc(inner: Arc<T>) -> Self {
+            Self {
+                inner,
+                accept_compression_encodings: Default::default(),
+                send_compression_encodings: Default::default(),
+                max_decoding_message_size: None,
+                max_encoding_message_size: None,
+            }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> InterceptedService<Self, F>
+        where
+            F: tonic::service::Interceptor,
+        {
+            InterceptedService::new(Self::new(inner), interceptor)
+        }
+        /// Enable decompressing requests with the given encoding.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.accept_compression_encodings.enable(encoding);
+            self
+        }
+        /// Compress responses with the given encoding, if the client supports it.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.send_compression_encodings.enable(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.max_decoding_message_size = Some(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.max_encoding_message_size = Some(limit);
+            self
+        }
+    }
+    impl<T, B> tonic::codegen::Service<http::Request<B>> for HistoryServiceServer<T>
+    where
+        T: HistoryService,
+        B: Body + std::marker::Send + 'static,
+        B::Error: Into<StdError> + std::marker::Send + 'static,
+    {
+        type Response = http::Response<tonic::body::Body>;
+        type Error = std::convert::Infallible;
+        type Future = BoxFuture<Self::Response, Self::Error>;
+        fn poll_ready(
+            &mut self,
+            _cx: &mut Context<'_>,
+        ) -> Poll<std::result::Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+        fn call(&mut self, req: http::Request<B>) -> Self::Future {
+            match req.uri().path() {
+                "/portmeter.v1.HistoryService/GetHistory" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetHistorySvc<T: HistoryService>(pub Arc<T>);
+                    impl<
+                        T: HistoryService,
+                    > tonic::server::UnaryService<super::GetHistoryRequest>
+                    for GetHistorySvc<T> {
+                        type Response = super::GetHistoryResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GetHistoryRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as HistoryService>::get_history(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetHistorySvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/portmeter.v1.HistoryService/ListHistories" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListHistoriesSvc<T: HistoryService>(pub Arc<T>);
+                    impl<
+                        T: HistoryService,
+                    > tonic::server::UnaryService<super::ListHistoriesRequest>
+                    for ListHistoriesSvc<T> {
+                        type Response = super::ListHistoriesResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListHistoriesRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as HistoryService>::list_histories(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListHistoriesSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/portmeter.v1.HistoryService/ListPeriods" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListPeriodsSvc<T: HistoryService>(pub Arc<T>);
+                    impl<
+                        T: HistoryService,
+                    > tonic::server::UnaryService<super::ListPeriodsRequest>
+                    for ListPeriodsSvc<T> {
+                        type Response = super::ListPeriodsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListPeriodsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as HistoryService>::list_periods(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListPeriodsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/portmeter.v1.HistoryService/ListKeyPeriods" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListKeyPeriodsSvc<T: HistoryService>(pub Arc<T>);
+                    impl<
+                        T: HistoryService,
+                    > tonic::server::UnaryService<super::ListKeyPeriodsRequest>
+                    for ListKeyPeriodsSvc<T> {
+                        type Response = super::ListKeyPeriodsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListKeyPeriodsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as HistoryService>::list_key_periods(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListKeyPeriodsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/portmeter.v1.HistoryService/ResetHistory" => {
+                    #[allow(non_camel_case_types)]
+                    struct ResetHistorySvc<T: HistoryService>(pub Arc<T>);
+                    impl<
+                        T: HistoryService,
+                    > tonic::server::UnaryService<super::ResetHistoryRequest>
+                    for ResetHistorySvc<T> {
+                        type Response = super::ResetHistoryResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ResetHistoryRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as HistoryService>::reset_history(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ResetHistorySvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/portmeter.v1.HistoryService/CleanUpDays" => {
+                    #[allow(non_camel_case_types)]
+                    struct CleanUpDaysSvc<T: HistoryService>(pub Arc<T>);
+                    impl<
+                        T: HistoryService,
+                    > tonic::server::UnaryService<super::CleanUpDaysRequest>
+                    for CleanUpDaysSvc<T> {
+                        type Response = super::CleanUpDaysResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::CleanUpDaysRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as HistoryService>::clean_up_days(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = CleanUpDaysSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/portmeter.v1.HistoryService/ListSeries" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListSeriesSvc<T: HistoryService>(pub Arc<T>);
+                    impl<
+                        T: HistoryService,
+                    > tonic::server::UnaryService<super::ListSeriesRequest>
+                    for ListSeriesSvc<T> {
+                        type Response = super::ListSeriesResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListSeriesRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as HistoryService>::list_series(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListSeriesSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/portmeter.v1.HistoryService/ListTop" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListTopSvc<T: HistoryService>(pub Arc<T>);
+                    impl<
+                        T: HistoryService,
+                    > tonic::server::UnaryService<super::ListTopRequest>
+                    for ListTopSvc<T> {
+                        type Response = super::ListTopResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListTopRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as HistoryService>::list_top(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListTopSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/portmeter.v1.HistoryService/ListCycles" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListCyclesSvc<T: HistoryService>(pub Arc<T>);
+                    impl<
+                        T: HistoryService,
+                    > tonic::server::UnaryService<super::ListCyclesRequest>
+                    for ListCyclesSvc<T> {
+                        type Response = super::ListCyclesResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListCyclesRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as HistoryService>::list_cycles(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListCyclesSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/portmeter.v1.HistoryService/UpdateCycle" => {
+                    #[allow(non_camel_case_types)]
+                    struct UpdateCycleSvc<T: HistoryService>(pub Arc<T>);
+                    impl<
+                        T: HistoryService,
+                    > tonic::server::UnaryService<super::UpdateCycleRequest>
+                    for UpdateCycleSvc<T> {
+                        type Response = super::UpdateCycleResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::UpdateCycleRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as HistoryService>::update_cycle(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = UpdateCycleSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/portmeter.v1.HistoryService/WatchBookings" => {
+                    #[allow(non_camel_case_types)]
+                    struct WatchBookingsSvc<T: HistoryService>(pub Arc<T>);
+                    impl<
+                        T: HistoryService,
+                    > tonic::server::ServerStreamingService<super::WatchBookingsRequest>
+                    for WatchBookingsSvc<T> {
+                        type Response = super::WatchBookingsResponse;
+                        type ResponseStream = T::WatchBookingsStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::WatchBookingsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as HistoryService>::watch_bookings(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = WatchBookingsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.server_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/portmeter.v1.HistoryService/GetBookingSnapshot" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetBookingSnapshotSvc<T: HistoryService>(pub Arc<T>);
+                    impl<
+                        T: HistoryService,
+                    > tonic::server::UnaryService<super::GetBookingSnapshotRequest>
+                    for GetBookingSnapshotSvc<T> {
+                        type Response = super::GetBookingSnapshotResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GetBookingSnapshotRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as HistoryService>::get_booking_snapshot(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetBookingSnapshotSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                _ => {
+                    Box::pin(async move {
+                        let mut response = http::Response::new(
+                            tonic::body::Body::default(),
+                        );
+                        let headers = response.headers_mut();
+                        headers
+                            .insert(
+                                tonic::Status::GRPC_STATUS,
+                                (tonic::Code::Unimplemented as i32).into(),
+                            );
+                        headers
+                            .insert(
+                                http::header::CONTENT_TYPE,
+                                tonic::metadata::GRPC_CONTENT_TYPE,
+                            );
+                        Ok(response)
+                    })
+                }
+            }
+        }
+    }
+    impl<T> Clone for HistoryServiceServer<T> {
+        fn clone(&self) -> Self {
+            let inner = self.inner.clone();
+            Self {
+                inner,
+                accept_compression_encodings: self.accept_compression_encodings,
+                send_compression_encodings: self.send_compression_encodings,
+                max_decoding_message_size: self.max_decoding_message_size,
+                max_encoding_message_size: self.max_encoding_message_size,
+            }
+        }
+    }
+    /// Generated gRPC service name
+    pub const SERVICE_NAME: &str = "portmeter.v1.HistoryService";
+    impl<T> tonic::server::NamedService for HistoryServiceServer<T> {
+        const NAME: &'static str = SERVICE_NAME;
+    }
+}
 /// A port and the key that has it.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct PortAssignment {
