@@ -28,6 +28,8 @@ pub enum Reason {
     KeyLimitReached,
     /// Every free port is held by another program.
     NoAvailablePort,
+    /// The bookings after the asked position are no longer kept.
+    BookingsExpired,
     /// The agent cannot be reached or is not ready.
     Unavailable,
     /// Something failed that is not the caller's doing.
@@ -35,7 +37,7 @@ pub enum Reason {
 }
 
 /// Every reason, for tables and tests.
-pub const ALL: [Reason; 9] = [
+pub const ALL: [Reason; 10] = [
     Reason::InvalidArgument,
     Reason::InvalidApiKey,
     Reason::KeyNotFound,
@@ -43,6 +45,7 @@ pub const ALL: [Reason; 9] = [
     Reason::KeyHasNoPort,
     Reason::KeyLimitReached,
     Reason::NoAvailablePort,
+    Reason::BookingsExpired,
     Reason::Unavailable,
     Reason::Internal,
 ];
@@ -62,6 +65,7 @@ impl Reason {
                 Code::ResourceExhausted,
                 StatusCode::INTERNAL_SERVER_ERROR,
             ),
+            Self::BookingsExpired => ("BOOKINGS_EXPIRED", Code::OutOfRange, StatusCode::BAD_REQUEST),
             Self::Unavailable => ("UNAVAILABLE", Code::Unavailable, StatusCode::SERVICE_UNAVAILABLE),
             Self::Internal => ("INTERNAL", Code::Internal, StatusCode::INTERNAL_SERVER_ERROR),
         }
@@ -133,6 +137,7 @@ mod tests {
                 ("KEY_HAS_NO_PORT", Code::FailedPrecondition, 400),
                 ("KEY_LIMIT_REACHED", Code::ResourceExhausted, 400),
                 ("NO_AVAILABLE_PORT", Code::ResourceExhausted, 500),
+                ("BOOKINGS_EXPIRED", Code::OutOfRange, 400),
                 ("UNAVAILABLE", Code::Unavailable, 503),
                 ("INTERNAL", Code::Internal, 500),
             ]

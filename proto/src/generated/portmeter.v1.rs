@@ -949,6 +949,7 @@ pub struct ListCyclesRequest {
 pub struct ListCyclesResponse {
     #[prost(message, optional, tag = "1")]
     pub key: ::core::option::Option<Key>,
+    /// Absent when the key has no cycle; earlier ones are listed all the same.
     #[prost(message, optional, tag = "2")]
     pub rule: ::core::option::Option<CycleRule>,
     /// Newest first, the running one in front. Cycles in which nothing was moved have no row, but for the running one.
@@ -1398,7 +1399,7 @@ pub mod history_service_client {
                 .insert(GrpcMethod::new("portmeter.v1.HistoryService", "ListTop"));
             self.inner.unary(req, path, codec).await
         }
-        /// A key's billing cycles, newest first. FAILED_PRECONDITION (KEY_HAS_NO_CYCLE) when it has none.
+        /// A key's billing cycles, newest first.
         pub async fn list_cycles(
             &mut self,
             request: impl tonic::IntoRequest<super::ListCyclesRequest>,
@@ -1581,7 +1582,7 @@ pub mod history_service_server {
             &self,
             request: tonic::Request<super::ListTopRequest>,
         ) -> std::result::Result<tonic::Response<super::ListTopResponse>, tonic::Status>;
-        /// A key's billing cycles, newest first. FAILED_PRECONDITION (KEY_HAS_NO_CYCLE) when it has none.
+        /// A key's billing cycles, newest first.
         async fn list_cycles(
             &self,
             request: tonic::Request<super::ListCyclesRequest>,
