@@ -158,7 +158,7 @@ impl Failure {
     /// request; the other texts are fixed, because clients compare them or because they must give nothing away.
     fn of(reason: Reason, message: &str) -> Self {
         let text: Cow<'static, str> = match reason {
-            Reason::InvalidArgument | Reason::KeyLimitReached => message.to_owned().into(),
+            Reason::InvalidArgument | Reason::KeyLimitReached | Reason::BookingsExpired => message.to_owned().into(),
             Reason::KeyNotFound => "Key not found".into(),
             Reason::KeyNotActive => "Key is not active".into(),
             Reason::KeyHasNoPort => "Key has no port".into(),
