@@ -248,7 +248,10 @@ mod tests {
     fn only_sentences_about_the_request_are_passed_on() {
         for reason in reason::ALL {
             let failure = Failure::from(reason.status("see /var/lib/portmeter"));
-            let is_passed_on = matches!(reason, Reason::InvalidArgument | Reason::KeyLimitReached);
+            let is_passed_on = matches!(
+                reason,
+                Reason::InvalidArgument | Reason::KeyLimitReached | Reason::BookingsExpired
+            );
             assert_eq!(failure.text.contains("/var/lib"), is_passed_on, "{reason:?}");
         }
     }
