@@ -11,16 +11,18 @@
 //! ```no_run
 //! # use portmeter_gateway::{Backend, GatewayConfig, PanelAuth, router, serve};
 //! # use portmeter_proto::v1::{
-//! #     key_service_server::*, port_service_server::*, system_service_server::*, traffic_service_server::*,
+//! #     history_service_server::*, key_service_server::*, port_service_server::*, system_service_server::*,
+//! #     traffic_service_server::*,
 //! # };
 //! # async fn start(
-//! #     key_service: impl KeyService, traffic_service: impl TrafficService, port_service: impl PortService,
-//! #     system_service: impl SystemService, api_key: portmeter_proto::api_key::ApiKey,
+//! #     key_service: impl KeyService, traffic_service: impl TrafficService, history_service: impl HistoryService,
+//! #     port_service: impl PortService, system_service: impl SystemService, api_key: portmeter_proto::api_key::ApiKey,
 //! #     listener: tokio::net::TcpListener, shutdown: tokio_util::sync::CancellationToken,
 //! # ) {
 //! let backend = Backend::in_process(
 //!     KeyServiceServer::new(key_service),
 //!     TrafficServiceServer::new(traffic_service),
+//!     HistoryServiceServer::new(history_service),
 //!     PortServiceServer::new(port_service),
 //!     SystemServiceServer::new(system_service),
 //! );
