@@ -103,7 +103,7 @@ impl Family {
     }
 }
 
-/// Why a handler of the key family has no answer to give.
+/// Why a handler has no answer to give.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Failure {
     status: StatusCode,

@@ -46,27 +46,33 @@
 //!
 //! # The rooms
 //!
-//! `routes` is the table; `auth` stands before each handler; `meta`, `keys`, `traffic` and `ports` are the handlers;
-//! `key_list` keeps the last list; `request` reads, `answer` writes, `failure` reports; `moment` and `size` write times
-//! and sizes; `backend` and `transport` reach the agent; `server` listens; `cli` starts it all as a program.
+//! `routes` is the table; `auth` stands before each handler; `meta`, `keys`, `traffic`, `history` and `ports` are the
+//! handlers; `key_list` keeps the last
+//! list; `request` and `query` read, `answer` writes, `failure` reports; `calendar`, `moment` and `size` know days,
+//! times and sizes; `backend` and `transport` reach the agent; `server` listens; `cli` starts it all as a program.
 
 #![forbid(unsafe_code)]
 
 mod answer;
 mod auth;
 mod backend;
+mod calendar;
 pub mod cli;
 mod failure;
 mod gateway;
+mod history;
 mod key_list;
 mod keys;
 mod meta;
 mod moment;
 mod ports;
+mod query;
 mod request;
 mod routes;
 mod server;
 mod size;
+#[cfg(test)]
+mod testing;
 mod traffic;
 mod transport;
 

@@ -1,7 +1,7 @@
 //! Points in time, in the three forms that answers use.
 //!
-//! Text is `2025-08-05T12:00:00.000000`, UTC without a zone, always six digits of fraction; whole Unix seconds; Unix
-//! seconds with a fraction. Which route uses which is the contract's choice, not a rule.
+//! Text is `2025-08-05T12:00:00.000000`, UTC without a zone, always six digits of fraction; whole Unix seconds; Unix seconds with a fraction. Which route uses which is the contract's
+//! choice, not a rule.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -47,6 +47,11 @@ impl Moment {
             }),
             _ => Err(Failure::incomplete(what)),
         }
+    }
+
+    /// A timestamp of the agent's answer that is absent where nothing has happened yet.
+    pub(crate) fn optional(timestamp: Option<&Timestamp>, what: &'static str) -> Result<Option<Self>, Failure> {
+        timestamp.map(|timestamp| Self::of(Some(timestamp), what)).transpose()
     }
 
     /// Whole seconds since 1970.
