@@ -103,7 +103,7 @@ impl Family {
     }
 }
 
-/// Why a handler has no answer to give.
+/// Why a handler has no answer to give. As it is it answers in the key family's body; see [`PanelFailure`].
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Failure {
     status: StatusCode,
@@ -197,6 +197,26 @@ impl From<Status> for Failure {
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
         Family::Key.error(self.status, &self.text)
+    }
+}
+
+/// The same of a handler of the panel.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct PanelFailure(Failure);
+
+impl<F: Into<Failure>> From<F> for PanelFailure {
+    fn from(failure: F) -> Self {
+        Self(failure.into())
+    }
+}
+
+impl IntoResponse for PanelFailure {
+    fn into_response(self) -> Response {
+        let Self(Failure { status, text }) = self;
+        match status {
+            StatusCode::INTERNAL_SERVER_ERROR => Family::Panel.error(status, "Internal server error"),
+            _ => Family::Panel.error(status, &text),
+        }
     }
 }
 

@@ -47,7 +47,7 @@
 //! # The rooms
 //!
 //! `routes` is the table; `auth` stands before each handler; `meta`, `keys`, `traffic`, `history` and `ports` are the
-//! handlers; `key_list` keeps the last
+//! handlers, and of the panel `usage` and `live`, whose `users` are keys seen by their names; `key_list` keeps the last
 //! list; `request` and `query` read, `answer` writes, `failure` reports; `calendar`, `moment` and `size` know days,
 //! times and sizes; `backend` and `transport` reach the agent; `server` listens; `cli` starts it all as a program.
 
@@ -63,6 +63,7 @@ mod gateway;
 mod history;
 mod key_list;
 mod keys;
+mod live;
 mod meta;
 mod moment;
 mod ports;
@@ -75,6 +76,8 @@ mod size;
 mod testing;
 mod traffic;
 mod transport;
+mod usage;
+mod users;
 
 pub use auth::Access;
 pub use backend::Backend;

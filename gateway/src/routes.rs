@@ -14,7 +14,7 @@ use crate::backend::Backend;
 use crate::failure::Family;
 use crate::gateway::{Gateway, GatewayConfig};
 use crate::request::refuse;
-use crate::{history, keys, meta, ports, traffic};
+use crate::{history, keys, live, meta, ports, traffic, usage};
 
 /// One row of the table.
 pub(crate) struct Route {
@@ -57,6 +57,12 @@ fn table() -> Vec<Route> {
         get("/api/system/ports", Key, ports::list),
         post("/api/system/ports/reset", Key, ports::reset),
         get("/api/system/ports/status", Key, ports::check),
+        get("/api/usage/dashboard", Panel, usage::dashboard),
+        get("/api/usage/dates", Panel, usage::dates),
+        get("/api/usage/dashboard/{date}", Panel, usage::dashboard_of_date),
+        get("/api/live/now", Panel, live::now::show),
+        get("/api/live/series", Panel, live::series::show),
+        get("/api/live/top", Panel, live::top::show),
         every_method("/api/v2", Panel, meta::not_implemented),
         every_method("/api/v2/", Panel, meta::not_implemented),
         every_method("/api/v2/{*rest}", Panel, meta::not_implemented),
