@@ -7,10 +7,14 @@
 //!
 //! WAL with synchronous=FULL: what a call has answered survives a power cut.
 
+mod backup;
+mod copy;
 mod inspect;
+mod kept;
 mod keys;
 mod ledger;
 mod open;
+mod restore;
 mod schema;
 mod snapshot;
 mod writer;
@@ -27,10 +31,13 @@ use uuid::Uuid;
 use crate::counters::CounterReader;
 use crate::store::writer::Writer;
 
+pub use backup::{Backup, BackupError, BackupFacts, back_up};
+pub use copy::CopyProgress;
 pub use inspect::{LedgerFacts, inspect};
 pub use keys::lowest_free_port;
 pub use ledger::LifeOrigin;
 pub use open::OpenError;
+pub use restore::{RestoreError, Restored, check_backup, restore};
 pub use snapshot::{Entry, Figures, Key, KeyId, Snapshot};
 pub use writer::NewKey;
 
