@@ -130,6 +130,24 @@ fn another_machines_ledger() -> Result<()> {
     let shown = agent.rest().count_of(&theirs.id)?;
     ensure!(shown.since(&brought) == passed, "{shown:?}, {brought:?}, {passed:?}");
 
+    // A second time: the counters are those of a ledger that is gone by now.
+    agent.stop()?;
+    file.restore(&agent)?;
+    agent.start()?;
+    let shown = agent.rest().count_of(&theirs.id)?;
+    ensure!(shown == brought, "{shown:?} is shown, {brought:?} was brought");
+
+    // And once more, from a backup that was made here: it is the ledger that counts here.
+    let here = agent.home().join("here");
+    let here = here.to_str().context("a path")?;
+    run(&agent, &["backup", here])?;
+    let passed = captured(&pair, &own)?;
+    agent.stop()?;
+    run(&agent, &["restore", here])?;
+    agent.start()?;
+    let shown = agent.rest().count_of(&theirs.id)?;
+    ensure!(shown.since(&brought) == passed, "{shown:?}, {brought:?}, {passed:?}");
+
     agent.stop()?;
     let kept = said.trim().rsplit(' ').next().context("the file that is kept")?;
     run(&agent, &["restore", kept])?;

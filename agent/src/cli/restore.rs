@@ -46,7 +46,15 @@ pub(super) fn run(arguments: Arguments) -> Result<()> {
         || "there was none before".to_owned(),
         |kept| format!("the one before is kept as {}", kept.display()),
     );
-    println!("restored from {}: {}; {kept}", file.display(), facts(&restored.facts));
+    let renamed = match restored.is_renamed {
+        true => format!(", a new id for ledger {} because another was here", found.ledger_id),
+        false => String::new(),
+    };
+    println!(
+        "restored from {}: {}{renamed}; {kept}",
+        file.display(),
+        facts(&restored.facts)
+    );
     Ok(())
 }
 

@@ -4,7 +4,11 @@
 //! What is exact about it is decided when the agent starts next, by the checkpoints that came with the backup. The
 //! kernel's counters have gone on since; where their map life is this ledger's, everything beyond the checkpoints is
 //! booked again, which is right, because the ledger has forgotten it. Where the life is another ledger's, its first
-//! reading becomes the checkpoint. So nothing in the ledger is changed here, least of all its id.
+//! reading becomes the checkpoint.
+//!
+//! A life that a backup does not know is taken to have begun with its ledger, at zero. So a backup that comes to a
+//! machine where another ledger was must not go on under its own id: it would take that one's life over, and a second
+//! restore of the same backup would book all of it. It goes on as a ledger of its own, which it is, for both may go on.
 
 use std::fs::{self, DirBuilder};
 use std::io::{self, ErrorKind};
@@ -13,9 +17,12 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
+use rusqlite::Connection;
+use uuid::Uuid;
 
 use super::backup::{BackupError, BackupFacts, examine, sync_folder};
 use super::copy::copy_ledger;
+use super::inspect::{is_at_rest, open_read_only};
 use super::kept::{KEPT_PREFIX, fold_log, keep};
 use super::open::{self, OpenError};
 
@@ -79,6 +86,12 @@ pub enum RestoreError {
         /// What SQLite said.
         source: rusqlite::Error,
     },
+    /// The copy could not be given another id.
+    #[error("the restored ledger cannot be made another than the one it was: {source}")]
+    Rename {
+        /// What SQLite said.
+        source: rusqlite::Error,
+    },
     /// The data folder cannot be changed.
     #[error("{} cannot be changed: {source}", path.display())]
     Io {
@@ -96,6 +109,8 @@ pub struct Restored {
     pub facts: BackupFacts,
     /// Where the one that was there is kept.
     pub kept: Option<PathBuf>,
+    /// Another ledger was there, so this one goes on under a new id.
+    pub is_renamed: bool,
 }
 
 /// Checks that a backup can be restored, as a start checks a ledger, and changes nothing.
@@ -128,13 +143,43 @@ pub fn restore(file: &Path, folder: &Path, now: DateTime<Utc>) -> Result<Restore
         other => RestoreError::Copy(other),
     })?;
     // The file may have changed since it was looked at; this copy will not.
-    let facts = examine(&made, file).map_err(|error| refusal(error, file))?;
+    let mut facts = examine(&made, file).map_err(|error| refusal(error, file))?;
 
     let is_folded = fold_log(&ledger)?;
+    let present_id = is_folded.then(|| id_of(&ledger)).flatten();
+    let is_renamed = !goes_on_as_itself(facts.ledger_id, present_id);
+    if is_renamed {
+        facts.ledger_id = rename(&made).map_err(|source| RestoreError::Rename { source })?;
+    }
     let kept = keep(folder, &ledger, is_folded, now)?;
     fs::rename(&made, &ledger).map_err(cannot_change(&ledger))?;
     sync_folder(folder).map_err(cannot_change(folder))?;
-    Ok(Restored { facts, kept })
+    Ok(Restored {
+        facts,
+        kept,
+        is_renamed,
+    })
+}
+
+/// Whether a backup keeps its ledger's id. Where nobody can tell what was there, a lost ledger comes back.
+fn goes_on_as_itself(backup: Uuid, present: Option<Uuid>) -> bool {
+    present.is_none_or(|present| present == backup)
+}
+
+fn id_of(ledger: &Path) -> Option<Uuid> {
+    let connection = open_read_only(ledger, is_at_rest(ledger)).ok()?;
+    let id = connection.query_row("SELECT id FROM ledger", [], |row| row.get::<_, String>(0));
+    Uuid::parse_str(&id.ok()?).ok()
+}
+
+/// Gives a ledger another id, which is on the disk when this returns.
+fn rename(ledger: &Path) -> rusqlite::Result<Uuid> {
+    let id = Uuid::new_v4();
+    let connection = Connection::open(ledger)?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.execute("UPDATE ledger SET id = ?1", [id.to_string()])?;
+    connection.close().map_err(|(_, error)| error)?;
+    Ok(id)
 }
 
 /// What is wrong with the backup, said of a backup.
@@ -204,8 +249,6 @@ pub(super) fn cannot_change(path: &Path) -> impl FnOnce(io::Error) -> RestoreErr
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
-
-    use rusqlite::Connection;
 
     use super::super::{backup, schema};
     use super::*;
@@ -279,6 +322,28 @@ mod tests {
         restore_at_noon(&present.path().join(KEPT_AT_NOON), present.path()).unwrap();
         assert_eq!(key_count(&present.path().join("ledger.db")), 3);
         assert_eq!(key_count(&present.path().join(format!("{KEPT_AT_NOON}-2"))), 1);
+    }
+
+    #[test]
+    fn a_ledger_keeps_its_id_unless_another_was_there() {
+        let (own, other, elsewhere) = (data(1), data(2), tempfile::tempdir().unwrap());
+        let file = backup_of(own.path(), &elsewhere.path().join("backup"));
+        let id = check_backup(&file).unwrap().ledger_id;
+        let restored = |folder: &Path| {
+            let restored = restore_at_noon(&file, folder).unwrap();
+            let found = id_of(&folder.join("ledger.db"));
+            assert_eq!(found, Some(restored.facts.ledger_id));
+            assert_eq!(restored.is_renamed, found != Some(id));
+            restored.facts.ledger_id
+        };
+        assert_eq!(restored(own.path()), id);
+        let first = restored(other.path());
+        let second = restored(other.path());
+        assert!(first != id && second != id && first != second, "{id} {first} {second}");
+        assert_eq!(check_backup(&file).unwrap().ledger_id, id);
+        // Nobody knows what was there.
+        fs::write(own.path().join("ledger.db"), "unreadable").unwrap();
+        assert_eq!(restored(own.path()), id);
     }
 
     #[test]
@@ -361,7 +426,7 @@ mod tests {
 
     #[test]
     fn an_older_schema_is_restored_as_it_is_and_migrated_by_the_next_start() {
-        let (older, present) = (tempfile::tempdir().unwrap(), data(1));
+        let (older, present) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let file = older.path().join("backup");
         let mut connection = Connection::open(&file).unwrap();
         schema::migrations().to_version(&mut connection, 1).unwrap();
@@ -373,7 +438,7 @@ mod tests {
         let restored = restore_at_noon(&file, present.path()).unwrap();
         assert_eq!(restored.facts.schema_version, 1);
         let (connection, found) = open::open(&present.path().join("ledger.db")).unwrap();
-        assert_eq!(found.to_string(), id);
+        assert_eq!((found.to_string().as_str(), restored.is_renamed), (id, false));
         let version = connection.pragma_query_value(None, "user_version", |row| row.get::<_, u32>(0));
         assert_eq!(version.unwrap() as usize, schema::VERSION);
     }
