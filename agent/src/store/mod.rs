@@ -293,6 +293,7 @@ impl Store {
     /// Books a last time, lets go of the database and waits until it is closed. Later calls answer
     /// [`StoreError::Closed`].
     pub async fn close(&self) -> Result<(), StoreError> {
+        self.readers.close();
         let booked = self.send(|writer| (writer.book_all(), ControlFlow::Break(()))).await;
         let thread = self
             .thread
