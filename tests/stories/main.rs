@@ -18,10 +18,12 @@ mod faces;
 mod first_session;
 mod following;
 mod fragments;
+mod history;
 mod inspection;
 mod kernel_log;
 mod keys;
 mod lab;
+mod live;
 mod loopback;
 mod metrics;
 mod migration;
@@ -38,6 +40,7 @@ mod rights;
 mod stopping;
 mod untouched;
 mod upgrades;
+mod usage;
 mod wire;
 mod xdp;
 
@@ -81,6 +84,9 @@ fn main() -> ExitCode {
         ("neighbours", neighbours::STORIES),
         ("keys", keys::STORIES),
         ("resets", resets::STORIES),
+        ("history", history::STORIES),
+        ("usage", usage::STORIES),
+        ("live", live::STORIES),
         ("faces", faces::STORIES),
         ("metrics", metrics::STORIES),
         ("apart", apart::STORIES),
