@@ -1,10 +1,12 @@
 //! The panel's usage pages: their days add up to what passed.
 
 use std::net::SocketAddr;
+use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use portmeter_tests::agent::{Agent, REST_ADDRESS};
 use portmeter_tests::capture::Capture;
+use portmeter_tests::command;
 use portmeter_tests::count::{self, Count, Counts};
 use portmeter_tests::network::{Pair, SERVER_ADDRESSES, SERVER_V4};
 use portmeter_tests::rest::{Answer, Key, Rest};
@@ -18,6 +20,7 @@ pub(crate) const STORIES: &[Story] = &[
     ("a_dashboard_adds_up_to_what_passed", a_dashboard_adds_up_to_what_passed),
     ("an_empty_ledger_has_no_dates", an_empty_ledger_has_no_dates),
     ("keys_of_one_name_are_one_user", keys_of_one_name_are_one_user),
+    ("today_is_the_ledgers_zones", today_is_the_ledgers_zones),
     ("what_is_wrong_is_told", what_is_wrong_is_told),
     ("an_open_panel_needs_no_key", an_open_panel_needs_no_key),
 ];
@@ -174,6 +177,40 @@ fn keys_of_one_name_are_one_user() -> Result<()> {
     );
     let nobody = agent.rest().shown("/api/usage/dashboard?user=nobody")?;
     ensure!(nobody["users"] == json!({}), "{nobody:#}");
+    Ok(())
+}
+
+/// Half a day and more to either side of UTC: at any hour at least one of the two has another date than UTC has.
+fn today_is_the_ledgers_zones() -> Result<()> {
+    for (zone, of_date) in [("Pacific/Kiritimati", "<+14>-14"), ("Etc/GMT+12", "<-12>12")] {
+        let pair = Pair::new()?;
+        let mut agent = Agent::new(&pair.server)?.variable("PORTMETER_LEDGER__TIME_ZONE", zone);
+        agent.start()?;
+        let key = agent.rest().create_key("customer")?;
+        let date = || {
+            let mut date = Command::new("date");
+            command::output(date.arg("+%F").env("TZ", of_date)).map(|text| text.trim().to_owned())
+        };
+        let before = date()?;
+        tcp::bulk(
+            &pair.server,
+            &pair.client,
+            &[Transfer::new(SERVER_V4, key.port, 1_000, 1_000)],
+        )?;
+        let (page, dates) = (
+            agent.rest().shown("/api/usage/dashboard")?,
+            agent.rest().shown("/api/usage/dates")?,
+        );
+        let month = agent.rest().shown("/api/traffic/monthly")?["data"]["year_month"].clone();
+        let after = date()?;
+        let is_today = |text: &Value| [&before, &after].iter().any(|date| text.as_str() == Some(date));
+        let is_month = [&before, &after].iter().any(|date| month.as_str() == date.get(..7));
+        ensure!(
+            is_today(&page["meta"]["to"]) && is_today(&dates["dates"][0]) && is_month,
+            "in {zone} it is {before}: {} {dates} {month}",
+            page["meta"]
+        );
+    }
     Ok(())
 }
 
