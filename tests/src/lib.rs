@@ -32,6 +32,7 @@ pub mod packet;
 pub mod packet_size;
 pub mod rest;
 pub mod snapshot;
+pub mod stepped;
 pub mod tap;
 pub mod traffic;
 pub mod tun;

@@ -5,6 +5,7 @@
 //! only another kernel has, a story asks for itself ([`portmeter_tests::needs`]).
 
 mod apart;
+mod backup;
 mod big_tcp;
 mod bystanders;
 mod changes;
@@ -92,6 +93,7 @@ fn main() -> ExitCode {
         ("apart", apart::STORIES),
         ("inspection", inspection::STORIES),
         ("doctor", doctor::STORIES),
+        ("backup", backup::STORIES),
         ("refusals", refusals::STORIES),
         ("stopping", stopping::STORIES),
         ("changes", changes::STORIES),

@@ -8,19 +8,23 @@
 //!
 //! WAL with synchronous=FULL: what a call has answered survives a power cut.
 
+mod backup;
 mod bookings;
 mod cleanup;
 mod columns;
 mod commits;
+mod copy;
 mod cycles;
 mod events;
 mod faults;
 mod history;
 mod inspect;
+mod kept;
 mod keys;
 mod ledger;
 mod open;
 mod readers;
+mod restore;
 mod schema;
 mod series;
 mod snapshot;
@@ -42,8 +46,10 @@ use crate::ledger::{Clock, Samples, SystemClock};
 use crate::store::readers::Readers;
 use crate::store::writer::{Surroundings, Writer};
 
+pub use backup::{Backup, BackupError, BackupFacts, back_up};
 pub use bookings::{BookedKey, BookedMinute, Bookings, PartStart};
 pub use cleanup::FirstKept;
+pub use copy::CopyProgress;
 pub use cycles::CycleUsage;
 #[cfg(feature = "faults")]
 pub use faults::{Fault, arm};
@@ -52,6 +58,7 @@ pub use inspect::{LedgerFacts, inspect};
 pub use keys::lowest_free_port;
 pub use ledger::LifeOrigin;
 pub use open::OpenError;
+pub use restore::{RestoreError, Restored, check_backup, restore};
 pub use series::{Granularity, MinuteTotal, Range, Together};
 pub use snapshot::{Entry, Figures, History, HistoryId, Key, KeyId, Snapshot};
 pub use writer::NewKey;

@@ -13,6 +13,13 @@ use super::schema;
 /// The ledger's file within the data folder.
 pub(super) const FILE_NAME: &str = "ledger.db";
 
+/// A file that SQLite keeps beside a database, by its suffix.
+pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
 /// Why the ledger could not be opened; each text is one sentence with the way out.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
