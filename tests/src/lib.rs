@@ -21,6 +21,7 @@ pub mod exactness;
 pub mod foreign;
 pub mod grpc;
 pub mod layout_1;
+pub mod ledger_view;
 pub mod metrics;
 pub mod mirror;
 pub mod namespace;

@@ -19,10 +19,12 @@ mod faces;
 mod first_session;
 mod following;
 mod fragments;
+mod history;
 mod inspection;
 mod kernel_log;
 mod keys;
 mod lab;
+mod live;
 mod loopback;
 mod metrics;
 mod migration;
@@ -39,6 +41,7 @@ mod rights;
 mod stopping;
 mod untouched;
 mod upgrades;
+mod usage;
 mod wire;
 mod xdp;
 
@@ -82,6 +85,9 @@ fn main() -> ExitCode {
         ("neighbours", neighbours::STORIES),
         ("keys", keys::STORIES),
         ("resets", resets::STORIES),
+        ("history", history::STORIES),
+        ("usage", usage::STORIES),
+        ("live", live::STORIES),
         ("faces", faces::STORIES),
         ("metrics", metrics::STORIES),
         ("apart", apart::STORIES),

@@ -1,31 +1,26 @@
 //! A key's billing cycles: the rule, and what was moved in each cycle.
 //!
-//! These routes are this product's own. A rule always has the same fields, `null` where its kind has no use for one:
-//! `{"rule": "monthly", "day": 31, "days": null, "first_date": null, "time_zone": "Europe/Berlin"}`.
+//! These routes are this product's own; [`cycle_rule`](super::cycle_rule) is how they write a rule.
 
 use axum::extract::State;
 use axum::response::Response;
-use portmeter_proto::v1::cycle_rule::Rule;
 use portmeter_proto::v1::{
-    Cycle, CycleRule, GetKeyRequest, Key, ListCyclesRequest, ListCyclesResponse, UpdateCycleRequest,
-    UpdateCycleResponse,
+    Cycle, GetKeyRequest, Key, ListCyclesRequest, ListCyclesResponse, UpdateCycleRequest, UpdateCycleResponse,
 };
 use serde::Serialize;
 
+use super::cycle_rule::{RuleBody, rule_of};
 use super::{Figures, ROW_BYTES, Sizes};
 use crate::answer;
 use crate::failure::Failure;
 use crate::gateway::Gateway;
 use crate::moment::Moment;
 use crate::query::Query;
-use crate::request::{Fields, KeyId, OptionalFields};
+use crate::request::{KeyId, OptionalFields};
 
 /// How many cycles are listed where the caller does not say, and at most.
 const LIMIT_DEFAULT: u32 = 12;
 const LIMIT_MAX: u32 = 1_000;
-
-/// The longest cycle, in days.
-const DAYS_MAX: u32 = 366;
 
 /// `GET /api/keys/{key_id}/cycles`
 pub(crate) async fn list(
@@ -65,36 +60,6 @@ pub(crate) async fn set(
 async fn must_exist(gateway: &Gateway, key_id: String) -> Result<(), Failure> {
     gateway.keys().get_key(GetKeyRequest { key_id }).await?;
     Ok(())
-}
-
-/// The rule in a request's body: none where the body, or its `rule`, is `null`.
-fn rule_of(fields: Option<&Fields>) -> Result<Option<CycleRule>, Failure> {
-    let Some(fields) = fields.filter(|fields| !fields.is_null("rule")) else {
-        return Ok(None);
-    };
-    let rule = match fields.text("rule")? {
-        Some("monthly") => Rule::MonthlyDay(fields.number("day", 1..=31)?),
-        Some("weekly") => Rule::WeeklyDay(fields.number("day", 1..=7)?),
-        Some("daily") => Rule::EveryDays(1),
-        Some("every_days") => Rule::EveryDays(fields.number("days", 1..=DAYS_MAX)?),
-        _ => {
-            return Err(Failure::bad_request(
-                "rule: send \"monthly\" or \"weekly\" with a day, \"daily\", \"every_days\" with days, or null for no \
-                 cycle",
-            ));
-        }
-    };
-    let first_date = fields.text("first_date")?.unwrap_or_default().to_owned();
-    if !first_date.is_empty() && crate::calendar::day(&first_date).is_none() {
-        return Err(Failure::bad_request(
-            "first_date: send a day of the calendar as YYYY-MM-DD, for example 2026-03-29",
-        ));
-    }
-    Ok(Some(CycleRule {
-        rule: Some(rule),
-        first_date,
-        time_zone: fields.text("time_zone")?.unwrap_or_default().to_owned(),
-    }))
 }
 
 #[derive(Serialize)]
@@ -171,35 +136,6 @@ fn key_of(key: Option<&Key>) -> Result<&Key, Failure> {
     key.ok_or_else(|| Failure::incomplete("key"))
 }
 
-/// A rule as it is kept.
-#[derive(Serialize)]
-struct RuleBody<'a> {
-    rule: &'static str,
-    day: Option<u32>,
-    days: Option<u32>,
-    first_date: Option<&'a str>,
-    time_zone: &'a str,
-}
-
-impl<'a> RuleBody<'a> {
-    fn of(rule: &'a CycleRule) -> Result<Self, Failure> {
-        let (name, day, days) = match rule.rule {
-            Some(Rule::MonthlyDay(day)) => ("monthly", Some(day), None),
-            Some(Rule::WeeklyDay(day)) => ("weekly", Some(day), None),
-            Some(Rule::EveryDays(1)) => ("daily", None, None),
-            Some(Rule::EveryDays(days)) => ("every_days", None, Some(days)),
-            None => return Err(Failure::incomplete("cycle_rule.rule")),
-        };
-        Ok(Self {
-            rule: name,
-            day,
-            days,
-            first_date: days.map(|_| rule.first_date.as_str()),
-            time_zone: &rule.time_zone,
-        })
-    }
-}
-
 /// One cycle, from its start up to the start of the next one.
 #[derive(Serialize)]
 struct CycleBody {
@@ -231,96 +167,18 @@ impl CycleBody {
 
 #[cfg(test)]
 mod tests {
-    use portmeter_proto::v1::Tally;
+    use portmeter_proto::v1::cycle_rule::Rule;
+    use portmeter_proto::v1::{CycleRule, Tally};
     use serde_json::json;
 
     use super::*;
     use crate::testing::{json_of, key, later, read_at, tally};
-
-    fn rule(body: &str) -> Result<Option<CycleRule>, String> {
-        let OptionalFields(fields) = OptionalFields::parse(body.as_bytes()).unwrap();
-        rule_of(fields.as_ref()).map_err(Failure::into_text)
-    }
 
     fn kept(rule: Rule, first_date: &str, time_zone: &str) -> CycleRule {
         CycleRule {
             rule: Some(rule),
             first_date: first_date.to_owned(),
             time_zone: time_zone.to_owned(),
-        }
-    }
-
-    #[test]
-    fn a_rule_is_read() {
-        for (body, expected) in [
-            ("null", None),
-            (r#"{"rule":null}"#, None),
-            (
-                r#"{"rule":"monthly","day":31}"#,
-                Some(kept(Rule::MonthlyDay(31), "", "")),
-            ),
-            (
-                r#"{"rule":"weekly","day":7,"time_zone":"Europe/Berlin"}"#,
-                Some(kept(Rule::WeeklyDay(7), "", "Europe/Berlin")),
-            ),
-            (r#"{"rule":"daily","other":1}"#, Some(kept(Rule::EveryDays(1), "", ""))),
-            (
-                r#"{"rule":"every_days","days":10,"first_date":"2024-02-29","time_zone":null}"#,
-                Some(kept(Rule::EveryDays(10), "2024-02-29", "")),
-            ),
-        ] {
-            assert_eq!(rule(body), Ok(expected), "{body}");
-        }
-    }
-
-    #[test]
-    fn what_is_wrong_with_a_rule_is_told_by_its_field() {
-        for (field, bodies) in [
-            (
-                "rule",
-                &[
-                    "{}",
-                    r#"{"rule":"yearly"}"#,
-                    r#"{"rule":5}"#,
-                    r#"{"rule":"Monthly","day":1}"#,
-                    r#"{"day":1}"#,
-                ][..],
-            ),
-            (
-                "day",
-                &[
-                    r#"{"rule":"monthly"}"#,
-                    r#"{"rule":"monthly","day":0}"#,
-                    r#"{"rule":"monthly","day":32}"#,
-                    r#"{"rule":"monthly","day":"1"}"#,
-                    r#"{"rule":"monthly","day":1.5}"#,
-                    r#"{"rule":"monthly","day":null}"#,
-                    r#"{"rule":"weekly","day":8}"#,
-                    r#"{"rule":"weekly","day":-1}"#,
-                ],
-            ),
-            (
-                "days",
-                &[
-                    r#"{"rule":"every_days"}"#,
-                    r#"{"rule":"every_days","days":0}"#,
-                    r#"{"rule":"every_days","days":367}"#,
-                    r#"{"rule":"every_days","days":18446744073709551616}"#,
-                ],
-            ),
-            (
-                "first_date",
-                &[
-                    r#"{"rule":"every_days","days":3,"first_date":"2025-02-29"}"#,
-                    r#"{"rule":"every_days","days":3,"first_date":20250101}"#,
-                ],
-            ),
-            ("time_zone", &[r#"{"rule":"monthly","day":1,"time_zone":1}"#]),
-        ] {
-            for body in bodies {
-                let told = rule(body).unwrap_err();
-                assert!(told.starts_with(&format!("{field}: ")), "{body}: {told}");
-            }
         }
     }
 

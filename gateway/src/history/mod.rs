@@ -14,6 +14,7 @@ use crate::failure::Failure;
 use crate::moment::Moment;
 use crate::size::Size2;
 
+mod cycle_rule;
 pub(crate) mod cycles;
 pub(crate) mod days;
 pub(crate) mod months;

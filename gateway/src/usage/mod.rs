@@ -1,8 +1,8 @@
 //! The panel's usage pages: days of all users together and of each one.
 //!
-//! [`window`] knows which days a page is about and adds up what was moved in them, [`dashboard`] writes the page. Days
-//! are the ledger's; a user's figures are those of the key since its history was last reset, the global ones keep what
-//! deleted keys moved and what was before a reset.
+//! [`window`] knows which days a page is about and adds up what was moved in them, [`dashboard`] writes the page and
+//! [`kpi`] its head. Days are the ledger's; a user's figures are those of the key since its history was last reset, the
+//! global ones keep what deleted keys moved and what was before a reset.
 
 use axum::extract::State;
 use axum::response::Response;
@@ -22,6 +22,7 @@ use crate::query::Query;
 use crate::request::Segment;
 
 mod dashboard;
+mod kpi;
 mod window;
 
 /// How many days a page has where the caller does not say, and at most.
