@@ -53,7 +53,7 @@ pub use copy::CopyProgress;
 pub use cycles::CycleUsage;
 #[cfg(feature = "faults")]
 pub use faults::{Fault, arm};
-pub use history::{KeyHistory, Page, PageStart, State};
+pub use history::{KeyHistory, KeyHistoryWith, Page, PageStart, State};
 pub use inspect::{LedgerFacts, inspect};
 pub use keys::lowest_free_port;
 pub use ledger::LifeOrigin;
