@@ -1,16 +1,20 @@
 //! How long one sample of 10,000 ports takes: what the agent does every second, over real kernel maps.
 //!
 //! Run by `cargo xtask bench agent`, in a network namespace of its own; needs root. It loads the programs and makes the
-//! maps through the same door as the agent, attaches nothing, and removes its pins.
+//! maps through the same door as the agent, attaches nothing, and removes its pins. What is sampled goes where the
+//! agent's samples go: to the rates, and to the ledger's minutes.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use portmeter::config::HookChoice;
 use portmeter::counters::CounterReader;
 use portmeter::kernel::{Kernel, KernelOptions};
+use portmeter::network::listeners::SocketProbe;
+use portmeter::sampler::Sampler;
 use portmeter::services::Rates;
-use uuid::Uuid;
+use portmeter::store::OpenStore;
 
 const PORT_COUNT: u16 = 10_000;
 const FIRST_PORT: u16 = 10_001;
@@ -21,23 +25,31 @@ const SAMPLE_COUNT: usize = 1_000;
 const GOAL: Duration = Duration::from_micros(500);
 
 fn main() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let ledger = OpenStore::open(folder.path())?;
     let kernel = Kernel::open(&KernelOptions {
         instance: INSTANCE,
         hook: HookChoice::Auto,
         ports: &(FIRST_PORT..FIRST_PORT + PORT_COUNT).collect(),
-        ledger_id: Uuid::new_v4(),
+        ledger_id: ledger.ledger_id(),
         log: false,
     })?;
-    measure(&*kernel.counters());
+    let reader: Arc<dyn CounterReader> = kernel.counters();
+    let store = ledger.start(Arc::clone(&reader), &kernel.origin(), Vec::new(), Box::new(SocketProbe))?;
+    measure(&Sampler {
+        reader,
+        rates: Arc::new(Rates::default()),
+        store: Arc::new(store),
+    });
     kernel.remove_pins();
     Ok(())
 }
 
-fn measure(reader: &dyn CounterReader) {
-    let rates = Rates::default();
+fn measure(sampler: &Sampler) {
+    let reader = &sampler.reader;
     let sample = || {
         let started = Instant::now();
-        rates.sample(reader, started);
+        sampler.sample(&|port| reader.active_connections(port));
         started.elapsed()
     };
     let (first, second) = (sample(), sample());

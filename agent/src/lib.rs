@@ -5,6 +5,7 @@
 
 pub mod api_key;
 pub mod app;
+pub mod calendar;
 pub mod cli;
 pub mod config;
 pub mod connections;
@@ -15,9 +16,11 @@ pub mod follow;
 pub mod grpc;
 pub mod instance;
 pub mod kernel;
+pub mod ledger;
 pub mod metrics;
 pub mod network;
 pub mod prepare;
+pub mod retention;
 pub mod rights;
 pub mod sampler;
 pub mod services;

@@ -1,15 +1,17 @@
-//! The agent's clock: samples every second for rates, books every few seconds into the ledger.
+//! The agent's clock: samples every second for rates and minutes, books every few seconds into the ledger.
 //!
 //! Neither has to be on time for the figures to be right: counters are monotonic, a late sample covers a longer
 //! interval and a failed booking is made up for by the next one.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use crate::counters::CounterReader;
+use crate::counters::{ConnectionSource, CounterReader};
+use crate::network::sockets;
 use crate::services::Rates;
 use crate::state::AgentState;
 use crate::store::Store;
@@ -17,13 +19,52 @@ use crate::store::Store;
 /// How often the counters are sampled for rates and live views.
 pub const SAMPLE_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Keeps `rates` fresh until `shutdown`.
-pub async fn sample(reader: Arc<dyn CounterReader>, rates: Arc<Rates>, shutdown: CancellationToken) {
-    let mut ticks = interval(SAMPLE_INTERVAL);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    while shutdown.run_until_cancelled(ticks.tick()).await.is_some() {
-        rates.sample(&*reader, Instant::now());
+/// Takes a sample of every port, for rates and for the ledger.
+pub struct Sampler {
+    /// The counters.
+    pub reader: Arc<dyn CounterReader>,
+    /// Bytes per second of each port.
+    pub rates: Arc<Rates>,
+    /// The ledger, to which minute each byte belongs.
+    pub store: Arc<Store>,
+}
+
+impl Sampler {
+    /// Samples every second until `shutdown`.
+    pub async fn run(self, shutdown: CancellationToken) {
+        let mut ticks = interval(SAMPLE_INTERVAL);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        while shutdown.run_until_cancelled(ticks.tick()).await.is_some() {
+            match self.reader.connection_source() {
+                ConnectionSource::Kernel => self.sample(&|port| self.reader.active_connections(port)),
+                ConnectionSource::SocketTables => {
+                    let listed = listed_connections().await;
+                    self.sample(&|port| Some(listed.as_ref()?.get(&port).copied().unwrap_or(0)));
+                }
+            }
+        }
     }
+
+    /// One sample. `connections` tells how many are open on a port, or `None` when that is not known.
+    pub fn sample(&self, connections: &dyn Fn(u16) -> Option<u64>) {
+        self.rates.sample(&*self.reader, Instant::now());
+        self.store
+            .samples()
+            .sample(self.store.now(), &*self.reader, connections);
+    }
+}
+
+/// Open connections by local port, from the socket tables; `None` when these cannot be read.
+async fn listed_connections() -> Option<HashMap<u16, u64>> {
+    let listed = tokio::task::spawn_blocking(sockets::connections).await.ok()?;
+    let listed = listed
+        .inspect_err(|error| tracing::warn!(%error, "the connections could not be read"))
+        .ok()?;
+    let mut by_port = HashMap::new();
+    for connection in listed {
+        *by_port.entry(connection.local.port()).or_default() += 1;
+    }
+    Some(by_port)
 }
 
 /// Books every `every` until `shutdown`; the last booking is made when the store is closed.

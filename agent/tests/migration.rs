@@ -10,7 +10,10 @@ use rusqlite::Connection;
 use uuid::{Uuid, uuid};
 
 /// The steps to every schema before the present one.
-const EARLIER: [&str; 1] = [include_str!("../src/store/migrations/001_keys_and_checkpoints.sql")];
+const EARLIER: [&str; 2] = [
+    include_str!("../src/store/migrations/001_keys_and_checkpoints.sql"),
+    include_str!("../src/store/migrations/002_connections.sql"),
+];
 
 const PORT: u16 = 10_001;
 const LEDGER: Uuid = uuid!("0a0a0a0a-0a0a-4a0a-8a0a-0a0a0a0a0a0a");
@@ -123,6 +126,15 @@ async fn every_earlier_schema_is_brought_up_with_its_figures() {
             row(&format!("SELECT {figures} FROM checkpoints")),
             [1011, 11, 2000, 20, 4]
         );
+        // What there was before there was a history is booked to the day of the step, so that days add up to totals.
+        for table in ["day_rows", "month_rows"] {
+            let sums = "sum(rx_bytes), sum(rx_packets), sum(tx_bytes), sum(tx_packets), sum(connections_opened)";
+            assert_eq!(
+                row(&format!("SELECT {sums} FROM {table}")),
+                [711, 8, 1400, 14, 4],
+                "{table}"
+            );
+        }
     }
 }
 

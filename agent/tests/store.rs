@@ -243,7 +243,7 @@ async fn a_reset_shows_zero_at_once_and_loses_nothing() {
     store.book().await.unwrap();
     let snapshot = store.snapshot();
     let entry = snapshot.find(key.uuid).unwrap();
-    assert_eq!(entry.figures.booked, traffic(100) + traffic(20));
+    assert_eq!(entry.figures.booked.traffic, traffic(100) + traffic(20));
     assert_eq!(lab.shown(&store, &key), traffic(20));
 }
 

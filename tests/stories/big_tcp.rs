@@ -9,7 +9,7 @@ use portmeter_tests::capture::Capture;
 use portmeter_tests::mirror::{self, Mirror};
 use portmeter_tests::network::{CLIENT_V4, Offloads, Pair, SERVER_ADDRESSES, SERVER_V4, SERVER_V6, offloads, windows};
 use portmeter_tests::traffic::tcp::{self, Transfer};
-use portmeter_tests::{exactness, packet_size};
+use portmeter_tests::{exactness, needs, packet_size};
 
 use crate::Story;
 
@@ -33,6 +33,9 @@ enum Way {
 }
 
 fn is_exact(address: IpAddr, way: Way) -> Result<()> {
+    if address.is_ipv4() {
+        needs::kernel(6, 3, "BIG TCP over IPv4")?;
+    }
     let pair = Pair::new()?;
     for host in [&pair.server, &pair.client] {
         offloads(host, "eth0", Offloads::On)?;

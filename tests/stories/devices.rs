@@ -73,9 +73,11 @@ fn a_macvlan_of_somebody_elses() -> Result<()> {
     let pair = Pair::new()?;
     let container = Namespace::new("container")?;
     narrow_windows(&container)?;
-    let link = format!("link eth0 name eth0 netns {}", container.name());
+    // Kernels before 6.5 look for the name in the parent's namespace, so it gets its own there.
+    let link = format!("link eth0 name inside netns {}", container.name());
     pair.server
         .run(&format!("ip link add {link} type macvlan mode bridge"))?;
+    container.run("ip link set inside name eth0")?;
     offloads(&container, "eth0", Offloads::Off)?;
     plug_in(&container, "eth0", &MACVLAN)?;
 

@@ -12,7 +12,7 @@ use portmeter_tests::namespace::Namespace;
 use portmeter_tests::network::{Offloads, Pair, offloads, plug_in};
 use portmeter_tests::traffic::background::Background;
 use portmeter_tests::traffic::tcp::{self, Transfer};
-use portmeter_tests::{exactness, wait};
+use portmeter_tests::{exactness, needs, wait};
 
 use crate::Story;
 
@@ -154,6 +154,7 @@ fn down_and_up_again() -> Result<()> {
 
 /// While traffic flows: not a packet is missed.
 fn a_new_name() -> Result<()> {
+    needs::kernel(6, 2, "new names for interfaces that are up")?;
     let scene = Scene::new()?;
     plug_in(
         scene.server(),
@@ -179,6 +180,7 @@ fn a_new_name() -> Result<()> {
 
 /// Interfaces that are named are counted for as long as they have that name.
 fn a_name_that_was_waited_for() -> Result<()> {
+    needs::kernel(6, 2, "new names for interfaces that are up")?;
     let scene = Scene::new()?;
     plug_in(scene.server(), "eth1", &[&with_prefix(SERVER[0])])?;
     let mut agent = Agent::new(scene.server())?.variable("PORTMETER_CAPTURE__INTERFACES", "eth0,wan0");

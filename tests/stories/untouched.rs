@@ -7,6 +7,7 @@ use anyhow::{Context, Result, ensure};
 use portmeter_tests::agent::Agent;
 use portmeter_tests::count;
 use portmeter_tests::namespace::Namespace;
+use portmeter_tests::needs;
 use portmeter_tests::network::{CLIENT_ADDRESSES, Offloads, Pair, SERVER_ADDRESSES, offloads};
 use portmeter_tests::traffic::payload;
 use portmeter_tests::traffic::udp::LARGEST_PAYLOAD;
@@ -31,6 +32,9 @@ const UDP_BYTES: usize = 400_000;
 const DATAGRAM_SIZES: [usize; 6] = [1, 100, LARGEST_PAYLOAD, 1_453, 9_000, 60_000];
 
 fn is_untouched(wanted: Offloads, hook: &str) -> Result<()> {
+    if hook == "tcx" {
+        needs::kernel(6, 6, "TCX")?;
+    }
     let pair = Pair::new()?;
     for host in [&pair.server, &pair.client] {
         offloads(host, "eth0", wanted)?;

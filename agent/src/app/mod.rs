@@ -12,7 +12,9 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use portmeter_gateway::{Backend, GatewayConfig};
 use portmeter_proto::api_key::ApiKey;
-use portmeter_proto::v1::{key_service_server, port_service_server, system_service_server, traffic_service_server};
+use portmeter_proto::v1::{
+    history_service_server, key_service_server, port_service_server, system_service_server, traffic_service_server,
+};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -32,9 +34,10 @@ use crate::kernel::{Hook, Kernel, KernelLog};
 use crate::metrics::{self, MetricsSource};
 use crate::network::listeners::SocketProbe;
 use crate::network::rtnetlink::{NetworkReader, NetworkWatcher};
+use crate::retention::{self, Retention};
 use crate::rights::GivenKey;
-use crate::sampler;
-use crate::services::{KeyService, PortService, Rates, TrafficService};
+use crate::sampler::{self, Sampler};
+use crate::services::{HistoryService, KeyService, PortService, Rates, TrafficService};
 use crate::state::AgentState;
 use crate::store::{PortProbe, Store, lowest_free_port};
 
@@ -152,6 +155,7 @@ impl Agent {
                 Arc::clone(&self.rates),
                 self.network.clone(),
             ),
+            HistoryService::new(Arc::clone(&self.store)),
             PortService::new(Arc::clone(&self.store), Arc::new(self.config.capture.ports.clone())),
             Arc::new(system),
             shutdown.clone(),
@@ -193,8 +197,18 @@ impl Agent {
     fn spawn<H: Health>(&mut self, health: HealthServer<H>, shutdown: &CancellationToken) -> JoinSet<Result<()>> {
         let services = self.services(shutdown);
         let mut tasks = JoinSet::new();
-        let (reader, rates) = (Arc::clone(&self.reader), Arc::clone(&self.rates));
-        tasks.spawn(done(sampler::sample(reader, rates, shutdown.clone())));
+        let sampler = Sampler {
+            reader: Arc::clone(&self.reader),
+            rates: Arc::clone(&self.rates),
+            store: Arc::clone(&self.store),
+        };
+        tasks.spawn(done(sampler.run(shutdown.clone())));
+        let retention = Retention::of(&self.config.ledger);
+        tasks.spawn(done(retention::clean_up(
+            Arc::clone(&self.store),
+            retention,
+            shutdown.clone(),
+        )));
         let commit_interval = Duration::from_secs(self.config.ledger.commit_interval_seconds);
         let (store, state) = (Arc::clone(&self.store), Arc::clone(&self.state));
         tasks.spawn(done(sampler::book(store, state, commit_interval, shutdown.clone())));
@@ -293,6 +307,7 @@ async fn set_health(reporter: &HealthReporter, status: ServingStatus) {
         "",
         key_service_server::SERVICE_NAME,
         traffic_service_server::SERVICE_NAME,
+        history_service_server::SERVICE_NAME,
         port_service_server::SERVICE_NAME,
         system_service_server::SERVICE_NAME,
     ];

@@ -7,6 +7,7 @@ use anyhow::{Context, Result, bail};
 use tokio::net::{TcpListener, TcpSocket, UnixListener};
 
 use super::{Agent, Options};
+use crate::calendar::Calendar;
 use crate::config::{Config, HookChoice, Interfaces};
 use crate::counters::{ConnectionCounter, CounterReader};
 use crate::instance::{Locks, Undo, socket_path};
@@ -43,7 +44,8 @@ pub(super) async fn start(options: Options, undo: &mut Undo) -> Result<Agent> {
     for suffix in ["", "-wal", "-shm"] {
         undo.watch_file(config.agent.data_dir.join(format!("ledger.db{suffix}")));
     }
-    let open_store = OpenStore::open(&config.agent.data_dir)?;
+    let calendar = Calendar::new(config.ledger.time_zone);
+    let open_store = OpenStore::open(&config.agent.data_dir)?.with_calendar(calendar);
     // A key keeps its port when the configured ports change, so its port is counted as well.
     let ports = config.capture.ports.iter().chain(open_store.assigned_ports()).collect();
     let mut kernel = Kernel::open(&KernelOptions {

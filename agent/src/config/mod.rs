@@ -188,6 +188,15 @@ pub struct LedgerConfig {
     /// The zone of days and months.
     #[serde(deserialize_with = "text::parsed")]
     pub time_zone: chrono_tz::Tz,
+    /// How long minutes are kept, in hours.
+    #[serde(deserialize_with = "text::parsed")]
+    pub minute_retention_hours: u32,
+    /// How long hours are kept, in days.
+    #[serde(deserialize_with = "text::parsed")]
+    pub hour_retention_days: u32,
+    /// How long days are kept, in days. Months and totals are kept for ever.
+    #[serde(deserialize_with = "text::parsed")]
+    pub day_retention_days: u32,
 }
 
 impl Default for LedgerConfig {
@@ -195,6 +204,9 @@ impl Default for LedgerConfig {
         Self {
             commit_interval_seconds: 5,
             time_zone: chrono_tz::Tz::UTC,
+            minute_retention_hours: 48,
+            hour_retention_days: 60,
+            day_retention_days: 730,
         }
     }
 }

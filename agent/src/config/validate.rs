@@ -27,6 +27,7 @@ impl Config {
                 self.ledger.commit_interval_seconds
             ));
         }
+        self.retention()?;
         if !["", "xtls-rprx-vision"].contains(&self.xray.flow.as_str()) {
             return Err(format!(
                 "`xray.flow` is \"{}\"; use \"xtls-rprx-vision\" or \"\"",
@@ -38,6 +39,25 @@ impl Config {
         }
         self.own_ports()?;
         self.exposure()
+    }
+
+    /// Coarser periods are kept at least as long as finer ones: they are what is left of them.
+    fn retention(&self) -> Result<(), String> {
+        let ledger = &self.ledger;
+        let kinds = [
+            ("minute_retention_hours", u64::from(ledger.minute_retention_hours)),
+            ("hour_retention_days", 24 * u64::from(ledger.hour_retention_days)),
+            ("day_retention_days", 24 * u64::from(ledger.day_retention_days)),
+        ];
+        if let Some((name, _)) = kinds.iter().find(|(_, hours)| *hours == 0) {
+            return Err(format!("`ledger.{name}` is 0; keep at least 1"));
+        }
+        match kinds.windows(2).find(|pair| pair[0].1 > pair[1].1) {
+            Some([(finer, _), (coarser, _)]) => Err(format!(
+                "`ledger.{coarser}` is a shorter time than `ledger.{finer}`; keep coarser periods at least as long"
+            )),
+            _ => Ok(()),
+        }
     }
 
     /// A tracked port must not be one that the product itself listens on: its traffic would be booked to a key.
@@ -163,6 +183,8 @@ mod tests {
         assert!(refused(|config| config.grpc.listen = config.http.listen).contains("grpc.listen"));
         assert!(refused(|config| config.metrics.listen = "0.0.0.0:9435".parse().unwrap()).contains("allow_on_network"));
         assert!(refused(|config| config.ledger.commit_interval_seconds = 61).contains("between 1 and 60"));
+        assert!(refused(|config| config.ledger.day_retention_days = 0).contains("at least 1"));
+        assert!(refused(|config| config.ledger.hour_retention_days = 1).contains("shorter time"));
         let open = |config: &mut Config| {
             config.http.listen = "0.0.0.0:8000".parse().unwrap();
             config.http.panel_auth = PanelAuth::Open;

@@ -2,6 +2,8 @@
 
 mod auth;
 mod convert;
+mod history;
+mod history_service;
 mod key_service;
 mod port_service;
 mod server;
@@ -10,14 +12,16 @@ mod traffic_service;
 
 use std::sync::Arc;
 
+use portmeter_proto::v1::history_service_server::HistoryServiceServer;
 use portmeter_proto::v1::key_service_server::KeyServiceServer;
 use portmeter_proto::v1::port_service_server::PortServiceServer;
 use portmeter_proto::v1::system_service_server::SystemServiceServer;
 use portmeter_proto::v1::traffic_service_server::TrafficServiceServer;
 use tokio_util::sync::CancellationToken;
 
-use crate::services::{KeyService, PortService, TrafficService};
+use crate::services::{HistoryService, KeyService, PortService, TrafficService};
 
+pub use history_service::HistoryAdapter;
 pub use key_service::KeyAdapter;
 pub use port_service::PortAdapter;
 pub use server::{Listeners, serve};
@@ -31,6 +35,8 @@ pub struct Services {
     pub keys: KeyServiceServer<KeyAdapter>,
     /// Traffic.
     pub traffic: TrafficServiceServer<TrafficAdapter>,
+    /// History.
+    pub history: HistoryServiceServer<HistoryAdapter>,
     /// Port assignments.
     pub ports: PortServiceServer<PortAdapter>,
     /// The agent itself.
@@ -42,13 +48,15 @@ impl Services {
     pub fn new(
         keys: KeyService,
         traffic: TrafficService,
+        history: HistoryService,
         ports: PortService,
         system: Arc<SystemSource>,
         shutdown: CancellationToken,
     ) -> Self {
         Self {
             keys: KeyServiceServer::new(KeyAdapter::new(keys)),
-            traffic: TrafficServiceServer::new(TrafficAdapter::new(traffic, shutdown)),
+            traffic: TrafficServiceServer::new(TrafficAdapter::new(traffic, shutdown.clone())),
+            history: HistoryServiceServer::new(HistoryAdapter::new(history, shutdown)),
             ports: PortServiceServer::new(PortAdapter::new(ports)),
             system: SystemServiceServer::new(SystemAdapter::new(system)),
         }

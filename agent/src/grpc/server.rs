@@ -57,6 +57,7 @@ fn routes<L: Clone, H: Health>(mut server: Server<L>, services: Services, health
         .add_service(v1alpha.expect(well_formed))
         .add_service(services.keys)
         .add_service(services.traffic)
+        .add_service(services.history)
         .add_service(services.ports)
         .add_service(services.system)
 }

@@ -50,6 +50,14 @@ impl From<StoreError> for ServiceError {
             StoreError::NoAvailablePort => Self::new(Reason::NoAvailablePort, "No available ports"),
             StoreError::PortProbe(_) => Self::internal("Cannot tell which ports are in use", &error),
             StoreError::Database(_) => Self::internal("The ledger could not be written; nothing was changed", &error),
+            StoreError::BookingsExpired(after) => Self::new(
+                Reason::BookingsExpired,
+                format!("The bookings after {after} are no longer kept: start again from a snapshot"),
+            ),
+            StoreError::NoSuchBooking(after) => Self::new(
+                Reason::InvalidArgument,
+                format!("after_sequence is {after}, which this ledger has not reached"),
+            ),
             StoreError::Closed => Self::new(Reason::Unavailable, "The agent is stopping"),
         }
     }

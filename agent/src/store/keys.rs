@@ -7,6 +7,7 @@ use rusqlite::{Connection, Row, params};
 use uuid::Uuid;
 
 use super::snapshot::{Key, KeyId, PortTableTimes};
+use crate::calendar::BillingCycle;
 
 /// The lowest of `configured` that no key has and no program holds.
 pub fn lowest_free_port(
@@ -22,7 +23,8 @@ pub fn lowest_free_port(
 /// All keys in creation order.
 pub(super) fn all(connection: &Connection) -> rusqlite::Result<Vec<Key>> {
     let mut statement = connection.prepare(
-        "SELECT keys.id, uuid, name, is_active, created_at_micros, port, assigned_at_micros
+        "SELECT keys.id, uuid, name, is_active, created_at_micros, port, assigned_at_micros,
+                cycle_rule, cycle_time_zone
          FROM keys LEFT JOIN port_assignments ON key_id = keys.id ORDER BY position",
     )?;
     statement.query_map([], key)?.collect()
@@ -37,7 +39,21 @@ fn key(row: &Row<'_>) -> rusqlite::Result<Key> {
         created_at: time_from(row.get(4)?),
         port: row.get(5)?,
         assigned_at: row.get::<_, Option<i64>>(6)?.map(time_from),
+        cycle: cycle(row)?,
     })
+}
+
+fn cycle(row: &Row<'_>) -> rusqlite::Result<Option<BillingCycle>> {
+    let (Some(rule), Some(zone)) = (row.get::<_, Option<String>>(7)?, row.get::<_, Option<String>>(8)?) else {
+        return Ok(None);
+    };
+    let unreadable =
+        |column, error| rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, error);
+    let rule = rule.parse().map_err(|error| unreadable(7, Box::from(error)))?;
+    let zone = zone
+        .parse::<chrono_tz::Tz>()
+        .map_err(|error| unreadable(8, Box::from(error)))?;
+    Ok(Some(BillingCycle { rule, zone }))
 }
 
 fn uuid_column(row: &Row<'_>, column: usize) -> rusqlite::Result<Uuid> {
@@ -71,6 +87,18 @@ pub(super) fn update(connection: &Connection, key: &Key) -> rusqlite::Result<()>
     connection.execute(
         "UPDATE keys SET name = ?2, is_active = ?3 WHERE id = ?1",
         params![key.id.0.to_string(), key.name, key.is_active],
+    )?;
+    Ok(())
+}
+
+pub(super) fn set_cycle(connection: &Connection, id: KeyId, cycle: Option<&BillingCycle>) -> rusqlite::Result<()> {
+    connection.execute(
+        "UPDATE keys SET cycle_rule = ?2, cycle_time_zone = ?3 WHERE id = ?1",
+        params![
+            id.0.to_string(),
+            cycle.map(|cycle| cycle.rule.to_string()),
+            cycle.map(|cycle| cycle.zone.name())
+        ],
     )?;
     Ok(())
 }

@@ -2,36 +2,58 @@
 //!
 //! One thread owns the only connection that writes; callers hand it closures over a bounded channel and wait for
 //! the answer, so that every change is one transaction under one name and none is ever dropped because the
-//! database was busy. What readers need is published as an immutable [`Snapshot`] after each commit: a read
-//! touches neither the database nor the writer.
+//! database was busy. What most answers need is published as an immutable [`Snapshot`] after each commit; periods are
+//! read from the database beside the writer. Both are put together with what was sampled since, see
+//! [`crate::ledger::Samples`].
 //!
 //! WAL with synchronous=FULL: what a call has answered survives a power cut.
 
+mod bookings;
+mod cleanup;
+mod columns;
+mod commits;
+mod cycles;
+mod events;
+mod faults;
+mod history;
 mod inspect;
 mod keys;
 mod ledger;
 mod open;
+mod readers;
 mod schema;
+mod series;
 mod snapshot;
 mod writer;
 
 use std::ops::ControlFlow;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use arc_swap::ArcSwap;
-use tokio::sync::{mpsc, oneshot};
+use chrono::{DateTime, Utc};
+use tokio::sync::{mpsc, oneshot, watch};
 use uuid::Uuid;
 
+use crate::calendar::{BillingCycle, Calendar};
 use crate::counters::CounterReader;
-use crate::store::writer::Writer;
+use crate::ledger::{Clock, Samples, SystemClock};
+use crate::store::readers::Readers;
+use crate::store::writer::{Surroundings, Writer};
 
+pub use bookings::{BookedKey, BookedMinute, Bookings, PartStart};
+pub use cleanup::FirstKept;
+pub use cycles::CycleUsage;
+#[cfg(feature = "faults")]
+pub use faults::{Fault, arm};
+pub use history::{KeyHistory, Page, PageStart, State};
 pub use inspect::{LedgerFacts, inspect};
 pub use keys::lowest_free_port;
 pub use ledger::LifeOrigin;
 pub use open::OpenError;
-pub use snapshot::{Entry, Figures, Key, KeyId, Snapshot};
+pub use series::{Granularity, MinuteTotal, Range, Together};
+pub use snapshot::{Entry, Figures, History, HistoryId, Key, KeyId, Snapshot};
 pub use writer::NewKey;
 
 /// How many calls may wait for the writer; further callers wait for a place.
@@ -55,6 +77,12 @@ pub enum StoreError {
     /// SQLite failed; nothing was changed.
     #[error("the ledger could not be written")]
     Database(#[from] rusqlite::Error),
+    /// The bookings after this position are no longer kept; the oldest position to go on from comes with it.
+    #[error("bookings after {0} are no longer kept")]
+    BookingsExpired(u64),
+    /// A position that this ledger has not reached.
+    #[error("there is no booking {0} yet")]
+    NoSuchBooking(u64),
     /// The writer is gone: the agent is stopping.
     #[error("the store is closed")]
     Closed,
@@ -74,27 +102,52 @@ pub struct Store {
     ledger_id: Uuid,
     jobs: mpsc::Sender<Job>,
     snapshot: Arc<ArcSwap<Snapshot>>,
+    samples: Arc<Samples>,
+    reader: Arc<dyn CounterReader>,
+    readers: Arc<Readers>,
+    calendar: Calendar,
+    clock: Arc<dyn Clock>,
+    committed: watch::Receiver<u64>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 /// A store that has been opened and checked, but not yet put to work on counters.
 pub struct OpenStore {
+    path: PathBuf,
     connection: rusqlite::Connection,
     ledger_id: Uuid,
     keys: Vec<Key>,
+    calendar: Calendar,
+    clock: Arc<dyn Clock>,
 }
 
 impl OpenStore {
     /// Opens `<folder>/ledger.db`, makes or migrates it, checks it. Refuses a newer schema, a damaged or foreign
     /// file, and touches none of them.
     pub fn open(folder: &Path) -> Result<Self, OpenError> {
-        let (connection, ledger_id) = open::open(&folder.join(open::FILE_NAME))?;
+        let path = folder.join(open::FILE_NAME);
+        let (connection, ledger_id) = open::open(&path)?;
         let keys = keys::all(&connection)?;
         Ok(Self {
+            path,
             connection,
             ledger_id,
             keys,
+            calendar: Calendar::new(chrono_tz::Tz::UTC),
+            clock: Arc::new(SystemClock),
         })
+    }
+
+    /// Days and months are this calendar's from now on; UTC's unless this is called.
+    pub fn with_calendar(mut self, calendar: Calendar) -> Self {
+        self.calendar = calendar;
+        self
+    }
+
+    /// Takes the time from here; the system's clock unless this is called.
+    pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
     }
 
     /// Names this ledger; map lives carry it.
@@ -115,9 +168,14 @@ impl OpenStore {
         ports: Vec<u16>,
         probe: Box<dyn PortProbe>,
     ) -> Result<Store, StoreError> {
-        let snapshot = Arc::new(ArcSwap::from_pointee(Snapshot::default()));
-        let mut writer = Writer::new(self.connection, reader, ports, probe, Arc::clone(&snapshot))?;
-        writer.begin_life(origin, self.ledger_id)?;
+        let with = Surroundings {
+            reader: Arc::clone(&reader),
+            ports,
+            probe,
+            calendar: self.calendar,
+            clock: Arc::clone(&self.clock),
+        };
+        let (mut writer, shared) = Writer::begin(self.connection, with, origin, self.ledger_id)?;
         writer.book_all()?;
 
         let (jobs, mut queue) = mpsc::channel::<Job>(QUEUE_CAPACITY);
@@ -134,7 +192,13 @@ impl OpenStore {
         Ok(Store {
             ledger_id: self.ledger_id,
             jobs,
-            snapshot,
+            snapshot: shared.snapshot,
+            samples: shared.samples,
+            committed: shared.committed,
+            reader,
+            readers: Arc::new(Readers::new(&self.path)),
+            calendar: self.calendar,
+            clock: self.clock,
             thread: Mutex::new(Some(thread)),
         })
     }
@@ -169,6 +233,31 @@ impl Store {
     /// Books what is there, then makes this moment the zero of the key's current figures.
     pub async fn reset_traffic(&self, id: KeyId) -> Result<Key, StoreError> {
         self.call(move |writer| writer.reset_traffic(id)).await
+    }
+
+    /// Books what is there, then hides everything up to this moment from the key's totals, days and months.
+    pub async fn reset_history(&self, id: KeyId) -> Result<Key, StoreError> {
+        self.call(move |writer| writer.reset_history(id)).await
+    }
+
+    /// Books what is there, then sets the key's billing cycle, or ends it.
+    pub async fn set_cycle(&self, id: KeyId, cycle: Option<BillingCycle>) -> Result<Key, StoreError> {
+        self.call(move |writer| writer.set_cycle(id, cycle)).await
+    }
+
+    /// What was sampled and is not booked; the sampler adds to it.
+    pub fn samples(&self) -> &Samples {
+        &self.samples
+    }
+
+    /// The calendar of days and months.
+    pub fn calendar(&self) -> &Calendar {
+        &self.calendar
+    }
+
+    /// The store's clock.
+    pub fn now(&self) -> DateTime<Utc> {
+        self.clock.now()
     }
 
     /// Clears every port assignment after booking; gives how many there were.

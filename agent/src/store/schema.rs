@@ -11,6 +11,7 @@ pub(super) const VERSION: usize = STEPS.len();
 const STEPS: &[M<'static>] = &[
     M::up(include_str!("migrations/001_keys_and_checkpoints.sql")),
     M::up(include_str!("migrations/002_connections.sql")),
+    M::up(include_str!("migrations/003_history.sql")),
 ];
 
 /// Every migration, in order.

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
+use crate::calendar::BillingCycle;
 use crate::counters::{Counter, CounterReader};
+use crate::ledger::Tally;
 
 /// Identifies a key in Portmeter; not its VLESS uuid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -29,24 +31,79 @@ pub struct Key {
     pub port: Option<u16>,
     /// When it got its port.
     pub assigned_at: Option<DateTime<Utc>>,
+    /// Its billing cycle.
+    pub cycle: Option<BillingCycle>,
+}
+
+/// Names a key's history: what is shown of it. A reset begins a new one.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct HistoryId(pub i64);
+
+/// A key's history and where it stood when that began.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct History {
+    /// Its name.
+    pub id: HistoryId,
+    /// When the key was made or its history last reset.
+    pub began_at: DateTime<Utc>,
+    /// The key's life-long figures at that moment.
+    pub baseline: Counter,
+    /// The key's life-long sessions at that moment.
+    pub baseline_sessions: u64,
+    /// Most connections since.
+    pub max_connections: u64,
+    /// The last activity since.
+    pub last_activity: Option<DateTime<Utc>>,
 }
 
 /// A key's place in the ledger.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Figures {
     /// What was booked to the key in its life.
-    pub booked: Counter,
+    pub booked: Tally,
     /// The port's counter up to which that is.
     pub checkpoint: Counter,
     /// The total at the last reset of the current figures.
     pub baseline: Counter,
+    /// The part of it that is shown as history.
+    pub history: History,
 }
 
 impl Figures {
     /// The key's total in its life, as fresh as `counter`.
     pub fn total(&self, counter: Counter) -> Counter {
         // A lower counter cannot be, see `Counter::since`; if it ever is, the answer stands still.
-        self.booked + counter.since(self.checkpoint).unwrap_or_default()
+        self.booked.traffic + counter.since(self.checkpoint).unwrap_or_default()
+    }
+
+    /// Takes over what a booking adds.
+    pub(super) fn book(&mut self, tally: &Tally) {
+        self.booked.add(tally);
+        self.history.max_connections = self.history.max_connections.max(tally.max_connections);
+        self.history.last_activity = self.history.last_activity.max(tally.last_activity);
+    }
+
+    /// What was booked since the history began.
+    pub fn history_total(&self) -> Tally {
+        let history = &self.history;
+        Tally {
+            traffic: self.booked.traffic.since(history.baseline).unwrap_or_default(),
+            max_connections: history.max_connections,
+            sessions: self.booked.sessions.saturating_sub(history.baseline_sessions),
+            last_activity: history.last_activity,
+        }
+    }
+
+    /// The history that begins at this moment.
+    pub(super) fn next_history(&self, id: HistoryId, began_at: DateTime<Utc>) -> History {
+        History {
+            id,
+            began_at,
+            baseline: self.booked.traffic,
+            baseline_sessions: self.booked.sessions,
+            max_connections: 0,
+            last_activity: None,
+        }
     }
 
     /// What is shown as current: booked + (counter − checkpoint) − baseline.
@@ -85,6 +142,8 @@ pub struct Snapshot {
     pub keys_revision: u64,
     /// When the counters were last booked.
     pub booked_at: DateTime<Utc>,
+    /// The commit that made this state.
+    pub sequence: u64,
     /// Positions in `entries` by id; shared between snapshots while the keys stay the same.
     pub(super) by_id: Arc<HashMap<Uuid, usize>>,
     /// Positions in `entries` by uuid.
@@ -105,6 +164,17 @@ impl Snapshot {
     pub fn find(&self, id_or_uuid: Uuid) -> Option<&Entry> {
         let position = self.by_id.get(&id_or_uuid).or_else(|| self.by_uuid.get(&id_or_uuid))?;
         self.entries.get(*position)
+    }
+
+    /// A key's place in `entries`.
+    pub(super) fn position(&self, id: KeyId) -> Option<usize> {
+        self.by_id.get(&id.0).copied()
+    }
+
+    /// Places in `entries` by the history that is shown.
+    pub(super) fn keys_by_history(&self) -> HashMap<HistoryId, usize> {
+        let histories = self.entries.iter().map(|entry| entry.figures.history.id);
+        histories.zip(0..).collect()
     }
 
     /// Ports that keys have.

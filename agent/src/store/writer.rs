@@ -7,14 +7,20 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use chrono::{DateTime, SubsecRound, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use rusqlite::{Connection, Transaction};
+use tokio::sync::watch;
 use uuid::Uuid;
 
-use super::ledger::{self, LifeOrigin};
-use super::snapshot::{Entry, Figures, Key, KeyId, Snapshot};
-use super::{PortProbe, StoreError, keys};
+use super::ledger::{self, Booker, LifeOrigin};
+use super::snapshot::{Entry, Figures, History, HistoryId, Key, KeyId, Snapshot};
+use super::{PortProbe, StoreError, commits, cycles, events, faults, keys};
+use crate::calendar::{BillingCycle, Calendar, Minute};
 use crate::counters::{Counter, CounterReader, MapLifeId};
+use crate::ledger::{Clock, Pending, PortStart, Samples, Taken, TakenPort, Tally};
+
+/// An idle ledger notes this often that it was read, so that a gap is told with its real length.
+const READ_NOTE_INTERVAL: TimeDelta = TimeDelta::seconds(60);
 
 /// What a caller says about a key to be made.
 #[derive(Debug, Clone)]
@@ -23,62 +29,94 @@ pub struct NewKey {
     pub name: String,
 }
 
+/// What the writer works with, besides its connection.
+pub(super) struct Surroundings {
+    pub(super) reader: Arc<dyn CounterReader>,
+    /// The ports that keys may have, ascending; as many keys as ports.
+    pub(super) ports: Vec<u16>,
+    pub(super) probe: Box<dyn PortProbe>,
+    pub(super) calendar: Calendar,
+    pub(super) clock: Arc<dyn Clock>,
+}
+
 /// The only one who writes.
 pub(super) struct Writer {
-    connection: Connection,
-    reader: Arc<dyn CounterReader>,
+    pub(super) connection: Connection,
+    with: Surroundings,
     life: MapLifeId,
-    /// The ports that keys may have, ascending; as many keys as ports.
-    ports: Vec<u16>,
-    probe: Box<dyn PortProbe>,
     /// The counter up to which each port is booked; as in the table.
     checkpoints: HashMap<u16, Counter>,
+    samples: Arc<Samples>,
     published: Arc<ArcSwap<Snapshot>>,
+    /// Wakes who follows the bookings.
+    committed: watch::Sender<u64>,
+    read_noted_at: DateTime<Utc>,
+}
+
+/// The parts of a writer that others share.
+pub(super) struct Shared {
+    pub(super) samples: Arc<Samples>,
+    pub(super) snapshot: Arc<ArcSwap<Snapshot>>,
+    pub(super) committed: watch::Receiver<u64>,
+}
+
+/// Which ports a change reads.
+enum Ports<'a> {
+    All,
+    These(&'a [u16]),
 }
 
 impl Writer {
-    pub(super) fn new(
-        connection: Connection,
-        reader: Arc<dyn CounterReader>,
-        ports: Vec<u16>,
-        probe: Box<dyn PortProbe>,
-        published: Arc<ArcSwap<Snapshot>>,
-    ) -> Result<Self, StoreError> {
-        let life = reader.map_life();
-        Ok(Self {
-            connection,
-            reader,
-            life,
-            ports,
-            probe,
-            checkpoints: HashMap::new(),
-            published,
-        })
-    }
-
     /// Takes up the reader's map life. Where another ledger has booked it so far, its present reading becomes the
     /// checkpoint, so that nothing is booked twice.
-    pub(super) fn begin_life(&mut self, origin: &LifeOrigin, own_id: Uuid) -> Result<(), StoreError> {
-        let transaction = self.connection.transaction()?;
-        ledger::enter_life(&transaction, self.life, origin)?;
+    pub(super) fn begin(
+        mut connection: Connection,
+        with: Surroundings,
+        origin: &LifeOrigin,
+        own_id: Uuid,
+    ) -> Result<(Self, Shared), StoreError> {
+        let life = with.reader.map_life();
+        let transaction = connection.transaction()?;
+        ledger::enter_life(&transaction, life, origin)?;
         if origin.ledger_id != own_id {
-            for &port in self.reader.ports() {
-                ledger::write_checkpoint(&transaction, self.life, port, self.reader.read(port))?;
-            }
+            let readings = with.reader.ports().iter().map(|port| (*port, with.reader.read(*port)));
+            ledger::write_checkpoints(&transaction, life, readings)?;
         }
         transaction.commit()?;
-        self.checkpoints = ledger::checkpoints(&self.connection, self.life)?;
-        self.publish(self.load()?);
-        Ok(())
+
+        let checkpoints = ledger::checkpoints(&connection, life)?;
+        let (snapshot, connected) = load(&connection, with.clock.now(), &checkpoints)?;
+        let assigned = snapshot.assigned_ports();
+        let start = |port| PortStart {
+            checkpoint: checkpoints.get(&port).copied().unwrap_or_default(),
+            is_connected: connected.contains(&port),
+            is_assigned: assigned.contains(&port),
+        };
+        let read_at = commits::read_at(&connection)?;
+        let samples = Arc::new(Samples::new(snapshot.sequence, read_at, with.reader.ports(), start));
+        let (committed, receiver) = watch::channel(snapshot.sequence);
+        let published = Arc::new(ArcSwap::from_pointee(snapshot));
+        let shared = Shared {
+            samples: Arc::clone(&samples),
+            snapshot: Arc::clone(&published),
+            committed: receiver,
+        };
+        let writer = Self {
+            connection,
+            with,
+            life,
+            checkpoints,
+            samples,
+            published,
+            committed,
+            read_noted_at: DateTime::UNIX_EPOCH,
+        };
+        Ok((writer, shared))
     }
 
     /// Reads every counter and books what is new.
     pub(super) fn book_all(&mut self) -> Result<(), StoreError> {
-        let ports = self.reader.ports().to_vec();
-        self.change(&ports, |_, snapshot| {
-            snapshot.booked_at = now();
-            Ok(())
-        })
+        self.change(Ports::All, None)
     }
 
     /// Books what a past life holds beyond its checkpoints. What another ledger has booked is that ledger's.
@@ -91,27 +129,36 @@ impl Writer {
         if origin.ledger_id != own_id {
             return Ok(());
         }
-        let life = reader.map_life();
+        let (life, at) = (reader.map_life(), self.with.clock.now());
         let mut next = Snapshot::clone(&self.published.load());
+        next.sequence += 1;
         let transaction = self.connection.transaction()?;
         ledger::enter_life(&transaction, life, origin)?;
         let checkpoints = ledger::checkpoints(&transaction, life)?;
-        let counters = reader.ports().iter().map(|port| (*port, reader.read(*port)));
-        book(&transaction, &mut next, life, &checkpoints, counters)?;
+        let taken = Taken {
+            ports: reader
+                .ports()
+                .iter()
+                .filter_map(|port| past_port(*port, checkpoints.get(port), reader.read(*port), at))
+                .collect(),
+            ..Taken::default()
+        };
+        let first_minute = book(&transaction, &mut next, life, &self.with.calendar, &taken)?;
+        commits::note(&transaction, next.sequence, at, first_minute)?;
         transaction.commit()?;
         self.publish(next);
         Ok(())
     }
 
     pub(super) fn create_key(&mut self, new: NewKey) -> Result<Key, StoreError> {
-        if self.published.load().entries.len() >= self.ports.len() {
-            return Err(StoreError::KeyLimitReached(self.ports.len()));
+        if self.published.load().entries.len() >= self.with.ports.len() {
+            return Err(StoreError::KeyLimitReached(self.with.ports.len()));
         }
         let port = {
             let assigned = self.published.load().assigned_ports();
             self.free_port(&assigned)?
         };
-        let now = now();
+        let now = self.with.clock.now();
         let key = Key {
             id: KeyId(Uuid::new_v4()),
             uuid: Uuid::new_v4(),
@@ -120,15 +167,20 @@ impl Writer {
             created_at: now,
             port: Some(port),
             assigned_at: Some(now),
+            cycle: None,
         };
         let made = key.clone();
-        self.change(&[port], move |transaction, snapshot| {
+        self.edit(&[port], &[port], move |transaction, snapshot| {
             keys::insert(transaction, &made)?;
             keys::assign(transaction, made.id, port, now)?;
             keys::touch_port_table(transaction, now)?;
+            let mut figures = Figures::default();
+            let history = figures.next_history(HistoryId::default(), now);
+            let id = ledger::begin_history(transaction, made.id, &history)?;
+            figures.history = History { id, ..history };
             snapshot.entries.push(Entry {
                 key: Arc::new(made),
-                figures: Figures::default(),
+                figures,
             });
             snapshot.port_table.last_updated = now;
             snapshot.keys_changed();
@@ -147,7 +199,7 @@ impl Writer {
         key.name = name.unwrap_or(key.name);
         key.is_active = is_active.unwrap_or(key.is_active);
         let changed = key.clone();
-        self.change(&port_of(&key), move |transaction, snapshot| {
+        self.edit(&port_of(&key), &[], move |transaction, snapshot| {
             keys::update(transaction, &changed)?;
             entry(snapshot, id)?.key = Arc::new(changed);
             snapshot.keys_changed();
@@ -158,9 +210,9 @@ impl Writer {
 
     pub(super) fn delete_key(&mut self, id: KeyId) -> Result<Key, StoreError> {
         let key = self.find(id)?;
-        let now = now();
-        self.change(&port_of(&key), move |transaction, snapshot| {
-            ledger::retire_total(transaction, id)?;
+        let now = self.with.clock.now();
+        self.edit(&port_of(&key), &port_of(&key), move |transaction, snapshot| {
+            ledger::retire_total(transaction, id, snapshot.sequence)?;
             keys::delete(transaction, id)?;
             keys::touch_port_table(transaction, now)?;
             snapshot.entries.retain(|entry| entry.key.id != id);
@@ -173,10 +225,40 @@ impl Writer {
 
     pub(super) fn reset_traffic(&mut self, id: KeyId) -> Result<Key, StoreError> {
         let key = self.find(id)?;
-        self.change(&port_of(&key), move |transaction, snapshot| {
-            ledger::set_baseline(transaction, id)?;
+        self.edit(&port_of(&key), &[], move |transaction, snapshot| {
             let figures = &mut entry(snapshot, id)?.figures;
-            figures.baseline = figures.booked;
+            figures.baseline = figures.booked.traffic;
+            ledger::set_baseline(transaction, id, figures.baseline)?;
+            Ok(())
+        })?;
+        Ok(key)
+    }
+
+    /// Books what is there, then begins a new history: what was before is hidden, not removed.
+    pub(super) fn reset_history(&mut self, id: KeyId) -> Result<Key, StoreError> {
+        let key = self.find(id)?;
+        let now = self.with.clock.now();
+        self.edit(&port_of(&key), &[], move |transaction, snapshot| {
+            let figures = &mut entry(snapshot, id)?.figures;
+            let history = figures.next_history(HistoryId::default(), now);
+            let name = ledger::begin_history(transaction, id, &history)?;
+            figures.history = History { id: name, ..history };
+            Ok(())
+        })?;
+        Ok(key)
+    }
+
+    /// Books what is there, then sets or ends the key's billing cycle.
+    pub(super) fn set_cycle(&mut self, id: KeyId, cycle: Option<BillingCycle>) -> Result<Key, StoreError> {
+        let mut key = self.find(id)?;
+        key.cycle = cycle;
+        let (changed, now, calendar) = (key.clone(), self.with.clock.now(), self.with.calendar);
+        self.edit(&port_of(&key), &[], move |transaction, snapshot| {
+            keys::set_cycle(transaction, id, changed.cycle.as_ref())?;
+            if let Some(cycle) = &changed.cycle {
+                cycles::begin(transaction, &calendar, id, &cycle.cycle_at(now))?;
+            }
+            entry(snapshot, id)?.key = Arc::new(changed);
             Ok(())
         })?;
         Ok(key)
@@ -184,8 +266,8 @@ impl Writer {
 
     pub(super) fn reset_ports(&mut self) -> Result<usize, StoreError> {
         let assigned: Vec<u16> = self.published.load().assigned_ports().into_iter().collect();
-        let now = now();
-        self.change(&assigned, move |transaction, snapshot| {
+        let now = self.with.clock.now();
+        self.edit(&assigned, &assigned, move |transaction, snapshot| {
             keys::clear_assignments(transaction)?;
             keys::touch_port_table(transaction, now)?;
             for entry in &mut snapshot.entries {
@@ -213,9 +295,9 @@ impl Writer {
             }
         }
         let ports: Vec<u16> = given.iter().map(|(_, port)| *port).collect();
-        let now = now();
+        let now = self.with.clock.now();
         let count = given.len();
-        self.change(&ports, move |transaction, snapshot| {
+        self.edit(&ports, &ports, move |transaction, snapshot| {
             for (id, port) in given {
                 keys::assign(transaction, id, port, now)?;
                 let entry = entry(snapshot, id)?;
@@ -233,56 +315,101 @@ impl Writer {
         Ok(count)
     }
 
-    /// One transaction: reads and books `ports`, makes `edit`'s change in the tables and in the next snapshot,
-    /// commits, publishes. On failure neither the tables nor the snapshot nor the checkpoints have changed.
-    fn change(
+    /// A change with nothing but its bookings, or with an edit; see [`Self::change`]. `handed_over` are the ports that
+    /// change hands.
+    fn edit(
         &mut self,
         ports: &[u16],
+        handed_over: &[u16],
         edit: impl FnOnce(&Transaction<'_>, &mut Snapshot) -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
-        let mut next = Snapshot::clone(&self.published.load());
-        let transaction = self.connection.transaction()?;
-        let counters = ports.iter().map(|port| (*port, self.reader.read(*port)));
-        let moved = book(&transaction, &mut next, self.life, &self.checkpoints, counters)?;
-        edit(&transaction, &mut next)?;
-        transaction.commit()?;
-
-        self.checkpoints.extend(moved);
-        self.publish(next);
+        self.change(Ports::These(ports), Some(Box::new(edit)))?;
+        if !handed_over.is_empty() {
+            let assigned = self.published.load().assigned_ports();
+            self.samples
+                .set_assigned(&assigned, &handed_over.iter().copied().collect());
+        }
         Ok(())
+    }
+
+    /// One transaction: reads and books `ports`, makes `edit`'s change in the tables and in the next snapshot,
+    /// commits, publishes. On failure neither the tables nor the snapshot nor the checkpoints have changed, and what was
+    /// read is booked the next time.
+    fn change(&mut self, ports: Ports<'_>, edit: Option<Edit<'_>>) -> Result<(), StoreError> {
+        let (at, is_edit) = (self.with.clock.now(), edit.is_some());
+        let taken = match ports {
+            Ports::All => self.samples.take_all(at, &*self.with.reader),
+            Ports::These(ports) => self.samples.take(at, &*self.with.reader, ports),
+        };
+        faults::point("booking.read");
+        let mut next = Snapshot::clone(&self.published.load());
+        next.booked_at = at;
+        if taken.ports.is_empty() && taken.gap.is_none() && !is_edit {
+            self.note_read(at);
+            self.samples
+                .settle(next.sequence, || self.published.store(Arc::new(next)));
+            return Ok(());
+        }
+        next.sequence += 1;
+        match self.write(at, &taken, &mut next, edit) {
+            Ok(()) => {
+                faults::point("booking.committed");
+                self.read_noted_at = at;
+                let moved = taken.ports.iter().map(|port| (port.port, port.checkpoint));
+                self.checkpoints.extend(moved);
+                self.publish(next);
+                Ok(())
+            }
+            Err(error) => {
+                self.samples.put_back();
+                Err(error)
+            }
+        }
+    }
+
+    fn write(
+        &mut self,
+        at: DateTime<Utc>,
+        taken: &Taken,
+        next: &mut Snapshot,
+        edit: Option<Edit<'_>>,
+    ) -> Result<(), StoreError> {
+        let transaction = self.connection.transaction()?;
+        let first_minute = book(&transaction, next, self.life, &self.with.calendar, taken)?;
+        if let Some(gap) = &taken.gap {
+            events::append_gap(&transaction, gap)?;
+        }
+        faults::point("booking.booked");
+        if let Some(edit) = edit {
+            edit(&transaction, next)?;
+        }
+        commits::set_read_at(&transaction, at)?;
+        commits::note(&transaction, next.sequence, at, first_minute)?;
+        faults::point("booking.before_commit");
+        transaction.commit()?;
+        Ok(())
+    }
+
+    /// Nothing is new; now and then that is worth a write, so that the next gap is told with its real length.
+    fn note_read(&mut self, at: DateTime<Utc>) {
+        if (at - self.read_noted_at).abs() < READ_NOTE_INTERVAL {
+            return;
+        }
+        match commits::set_read_at(&self.connection, at) {
+            Ok(()) => self.read_noted_at = at,
+            Err(error) => tracing::warn!(%error, "the ledger cannot note that the counters were read"),
+        }
     }
 
     /// Makes `snapshot` what readers see, with each key's checkpoint as the table has it.
     fn publish(&self, mut snapshot: Snapshot) {
         for entry in &mut snapshot.entries {
-            if let Some(checkpoint) = entry.key.port.and_then(|port| self.checkpoints.get(&port)) {
-                entry.figures.checkpoint = *checkpoint;
-            }
+            set_checkpoint(entry, &self.checkpoints);
         }
-        self.published.store(Arc::new(snapshot));
-    }
-
-    fn load(&self) -> Result<Snapshot, StoreError> {
-        let mut figures = ledger::totals_and_baselines(&self.connection)?;
-        let entries = keys::all(&self.connection)?.into_iter().map(|key| {
-            let (booked, baseline) = figures.remove(&key.id.0.to_string()).unwrap_or_default();
-            Entry {
-                key: Arc::new(key),
-                figures: Figures {
-                    booked,
-                    baseline,
-                    ..Figures::default()
-                },
-            }
-        });
-        let mut snapshot = Snapshot {
-            entries: entries.collect(),
-            port_table: keys::port_table_times(&self.connection)?,
-            booked_at: now(),
-            ..Snapshot::default()
-        };
-        snapshot.keys_changed();
-        Ok(snapshot)
+        let sequence = snapshot.sequence;
+        self.samples
+            .settle(sequence, || self.published.store(Arc::new(snapshot)));
+        self.committed.send_replace(sequence);
     }
 
     fn find(&self, id: KeyId) -> Result<Key, StoreError> {
@@ -294,46 +421,99 @@ impl Writer {
     }
 
     fn free_port(&mut self, assigned: &BTreeSet<u16>) -> Result<u16, StoreError> {
-        let held = self.probe.held_ports().map_err(StoreError::PortProbe)?;
-        keys::lowest_free_port(self.ports.iter().copied(), assigned, &held).ok_or(StoreError::NoAvailablePort)
+        let held = self.with.probe.held_ports().map_err(StoreError::PortProbe)?;
+        keys::lowest_free_port(self.with.ports.iter().copied(), assigned, &held).ok_or(StoreError::NoAvailablePort)
     }
 }
 
-/// Books the ports' counters beyond their checkpoints to whoever has the port, in the tables and in the next snapshot.
-/// Gives the checkpoints that have moved.
+/// What a transaction changes besides booking.
+type Edit<'a> = Box<dyn FnOnce(&Transaction<'_>, &mut Snapshot) -> Result<(), StoreError> + 'a>;
+
+/// Books what was taken to whoever has the ports, in the tables and in the next snapshot. Gives the earliest minute of a
+/// key that was booked.
 fn book(
     transaction: &Transaction<'_>,
     next: &mut Snapshot,
     life: MapLifeId,
-    checkpoints: &HashMap<u16, Counter>,
-    counters: impl Iterator<Item = (u16, Counter)>,
-) -> Result<Vec<(u16, Counter)>, StoreError> {
+    calendar: &Calendar,
+    taken: &Taken,
+) -> Result<Option<Minute>, StoreError> {
     let holders: HashMap<u16, usize> = next
         .entries
         .iter()
         .enumerate()
         .filter_map(|(at, entry)| Some((entry.key.port?, at)))
         .collect();
-    let mut moved = Vec::new();
-    for (port, counter) in counters {
-        let holder = holders.get(&port).copied();
-        let key = holder.map(|at| next.entries[at].key.id);
-        let checkpoint = checkpoints.get(&port).copied().unwrap_or_default();
-        let Some(booking) = ledger::booking(port, key, checkpoint, counter) else {
-            continue;
-        };
-        ledger::write(transaction, life, &booking)?;
-        if let Some(at) = holder {
-            next.entries[at].figures.booked += booking.delta;
+    let mut booker = Booker::new(transaction, calendar, next.sequence)?;
+    for port in &taken.ports {
+        match holders.get(&port.port) {
+            Some(at) => booker.book_key(&mut next.entries[*at], port.pending.minutes(), port.is_connected)?,
+            None => booker.book_port(port.port, &port.pending.sum())?,
         }
-        moved.push((port, booking.checkpoint));
+        faults::point("booking.port");
     }
-    Ok(moved)
+    let checkpoints = taken.ports.iter().map(|port| (port.port, port.checkpoint));
+    ledger::write_checkpoints(transaction, life, checkpoints)?;
+    Ok(booker.finish(&taken.peaks)?)
 }
 
-/// Now, in whole microseconds: what is answered today must equal what is read back tomorrow.
-fn now() -> DateTime<Utc> {
-    Utc::now().trunc_subsecs(6)
+/// What a port of a past life has beyond its checkpoint.
+fn past_port(port: u16, checkpoint: Option<&Counter>, counter: Counter, at: DateTime<Utc>) -> Option<TakenPort> {
+    let traffic = counter.since(checkpoint.copied().unwrap_or_default())?;
+    if traffic == Counter::default() {
+        return None;
+    }
+    let tally = Tally {
+        traffic,
+        max_connections: u64::from(traffic.connections_opened > 0),
+        sessions: 0,
+        last_activity: Some(at),
+    };
+    let mut pending = Pending::default();
+    pending.add(Minute::of(at), &tally);
+    Some(TakenPort {
+        port,
+        checkpoint: counter,
+        is_connected: None,
+        pending,
+    })
+}
+
+/// The state as the tables have it, and the ports whose keys had connections.
+fn load(
+    connection: &Connection,
+    now: DateTime<Utc>,
+    checkpoints: &HashMap<u16, Counter>,
+) -> Result<(Snapshot, BTreeSet<u16>), StoreError> {
+    let mut stored = ledger::figures(connection)?;
+    let (mut entries, mut connected) = (Vec::new(), BTreeSet::new());
+    for key in keys::all(connection)? {
+        let Some(stored) = stored.remove(&key.id.0.to_string()) else {
+            return Err(StoreError::Database(rusqlite::Error::QueryReturnedNoRows));
+        };
+        connected.extend(key.port.filter(|_| stored.is_connected));
+        let mut entry = Entry {
+            key: Arc::new(key),
+            figures: stored.figures,
+        };
+        set_checkpoint(&mut entry, checkpoints);
+        entries.push(entry);
+    }
+    let mut snapshot = Snapshot {
+        entries,
+        port_table: keys::port_table_times(connection)?,
+        booked_at: now,
+        sequence: commits::last_sequence(connection)?,
+        ..Snapshot::default()
+    };
+    snapshot.keys_changed();
+    Ok((snapshot, connected))
+}
+
+fn set_checkpoint(entry: &mut Entry, checkpoints: &HashMap<u16, Counter>) {
+    if let Some(checkpoint) = entry.key.port.and_then(|port| checkpoints.get(&port)) {
+        entry.figures.checkpoint = *checkpoint;
+    }
 }
 
 fn port_of(key: &Key) -> Vec<u16> {

@@ -1,6 +1,6 @@
 # Sets up the machine as an ordinary start of Debian would, does the job, says how that went, and ends the machine.
 # Modules come by themselves, as they do on any host.
-export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root TMPDIR=/run/machine/tmp
+export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root TMPDIR=/var/tmp/machine
 mkdir -p /dev/net /dev/pts /dev/shm "$TMPDIR"
 mount -t devpts devpts /dev/pts
 mount -t tmpfs tmpfs /dev/shm

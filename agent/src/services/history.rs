@@ -1,0 +1,397 @@
+//! History: what keys moved in the past, the present moment included.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use portmeter_proto::reason::Reason;
+
+use super::ServiceError;
+use super::keys::find;
+use super::periods::{self, parse_range};
+use crate::calendar::{BillingCycle, Minute};
+use crate::ledger::Tally;
+use crate::retention::first_of_newest_days;
+use crate::store::{
+    Bookings, CycleUsage, FirstKept, Granularity, HistoryId, Key, KeyHistory, KeyId, MinuteTotal, PartStart, Range,
+    Store, Together,
+};
+
+/// Rows in a page where the caller names no number, and at most.
+const PAGE_SIZE: usize = 10_000;
+const PAGE_SIZE_MAX: usize = 50_000;
+
+/// How far back live views go: as far as minutes are kept.
+const LIVE_PERIOD_MAX_SECONDS: u32 = 48 * 60 * 60;
+/// Most points in a series.
+const POINTS_MAX: u32 = 1_440;
+/// How far back views finer than a minute go.
+const RECENT_SECONDS: u32 = 60 * 60;
+/// Top lists over more than this are counted by the hour.
+const TOP_BY_MINUTE_SECONDS: u32 = 2 * 60 * 60;
+
+/// The rules for history.
+#[derive(Clone)]
+pub struct HistoryService {
+    store: Arc<Store>,
+}
+
+/// Which periods are asked for, as it comes from a caller.
+#[derive(Debug, Clone, Copy)]
+pub struct PeriodQuery<'a> {
+    /// How long a period is.
+    pub granularity: Granularity,
+    /// The first one, as text; empty for the oldest.
+    pub first: &'a str,
+    /// The last one, as text; empty for the present one.
+    pub last: &'a str,
+    /// Rows in a page; 0 for the usual number.
+    pub page_size: u32,
+    /// What the page before gave; empty for the first page.
+    pub page_token: &'a str,
+}
+
+/// A page of rows with each period as text.
+#[derive(Debug, Clone)]
+pub struct PeriodPage<T> {
+    /// The rows.
+    pub rows: Vec<(String, T)>,
+    /// For the next page; empty when this was the last.
+    pub next_page_token: String,
+}
+
+/// What a series or a top list is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Metric {
+    /// Bytes moved, both directions.
+    Traffic,
+    /// Most connections at one moment.
+    Connections,
+    /// Most keys with a connection at one moment.
+    OnlineKeys,
+}
+
+/// A point of a series: when its time begins, and its value.
+pub type Point = (DateTime<Utc>, u64);
+
+impl HistoryService {
+    /// The service over a store.
+    pub fn new(store: Arc<Store>) -> Self {
+        Self { store }
+    }
+
+    /// One key's totals, and when they were read.
+    pub fn get(&self, key_id: &str) -> Result<(KeyHistory, DateTime<Utc>), ServiceError> {
+        let id = self.id(key_id)?;
+        let state = self.store.state();
+        let history = state.key_history(id).ok_or_else(ServiceError::key_not_found)?;
+        Ok((history, state.read_at))
+    }
+
+    /// Every key's totals in creation order, and when they were read.
+    pub fn list(&self) -> (Vec<KeyHistory>, DateTime<Utc>) {
+        let state = self.store.state();
+        (state.histories(), state.read_at)
+    }
+
+    /// Periods of one key, oldest first.
+    pub async fn key_periods(&self, key_id: &str, query: &PeriodQuery<'_>) -> Result<PeriodPage<Tally>, ServiceError> {
+        let id = self.id(key_id)?;
+        let (range, limit) = (self.page_range(query).await?, page_size(query.page_size));
+        let page = self.store.key_periods(id, query.granularity, range, limit).await?;
+        Ok(named(query.granularity, page.rows, page.has_more))
+    }
+
+    /// Periods of all keys together, oldest first.
+    pub async fn all_periods(&self, query: &PeriodQuery<'_>) -> Result<PeriodPage<Together>, ServiceError> {
+        let (range, limit) = (self.page_range(query).await?, page_size(query.page_size));
+        let page = self.store.all_periods(query.granularity, range, limit).await?;
+        Ok(named(query.granularity, page.rows, page.has_more))
+    }
+
+    /// Periods of every key by itself, by period, oldest first.
+    pub async fn each_key_periods(&self, query: &PeriodQuery<'_>) -> Result<PeriodPage<(KeyId, Tally)>, ServiceError> {
+        let range = self.range(query).await?;
+        let after = periods::row_token(query.page_token)?;
+        let limit = page_size(query.page_size);
+        let (rows, next) = self
+            .store
+            .each_key_periods(query.granularity, range, after, limit)
+            .await?;
+        let rows = rows
+            .into_iter()
+            .map(|(period, key, tally)| (periods::text(query.granularity, period), (key, tally)));
+        Ok(PeriodPage {
+            rows: rows.collect(),
+            next_page_token: next
+                .map(|(period, HistoryId(history))| format!("{period}.{history}"))
+                .unwrap_or_default(),
+        })
+    }
+
+    /// Hides everything up to now from a key's totals, days and months.
+    pub async fn reset(&self, key_id: &str) -> Result<Key, ServiceError> {
+        let key = self.store.reset_history(self.id(key_id)?).await?;
+        tracing::info!(key_id = %key.id.0, "history reset");
+        Ok(key)
+    }
+
+    /// Removes days outside the newest `days_to_keep`, today included; gives how many rows.
+    pub async fn clean_up_days(&self, days_to_keep: u32) -> Result<u64, ServiceError> {
+        if days_to_keep == 0 {
+            return Err(invalid("days_to_keep must be at least 1"));
+        }
+        let first = first_of_newest_days(self.store.calendar(), self.store.now(), days_to_keep);
+        let first_kept = FirstKept {
+            day: Some(first),
+            ..FirstKept::default()
+        };
+        let removed = self.store.clean_up(first_kept).await?;
+        tracing::info!(days_to_keep, removed, "days cleaned up");
+        Ok(removed)
+    }
+
+    /// Evenly spaced points up to now, oldest first, without gaps; of all keys together when `key_id` is empty.
+    pub async fn series(
+        &self,
+        key_id: &str,
+        metric: Metric,
+        period_seconds: u32,
+        granularity_seconds: u32,
+    ) -> Result<Vec<Point>, ServiceError> {
+        let count = points(period_seconds, granularity_seconds)?;
+        let is_fine = !granularity_seconds.is_multiple_of(60);
+        if key_id.is_empty() && is_fine {
+            return self.recent_series(metric, count, granularity_seconds);
+        }
+        if is_fine {
+            return Err(invalid("granularity must be a multiple of 60 seconds for one key"));
+        }
+        let minutes_each = i64::from(granularity_seconds / 60);
+        let last = Minute::of(self.store.now()).0;
+        let first = last + 1 - i64::from(count) * minutes_each;
+        let range = Range { first, last };
+        let minutes: Vec<(i64, u64)> = if key_id.is_empty() {
+            let totals = self.store.minute_totals(range).await?;
+            totals
+                .iter()
+                .map(|(minute, total)| (*minute, of_total(metric, total)))
+                .collect()
+        } else {
+            if metric == Metric::OnlineKeys {
+                return Err(invalid("online keys are counted over all keys together, not for one"));
+            }
+            let id = self.id(key_id)?;
+            let page = self
+                .store
+                .key_periods(id, Granularity::Minute, range, usize::MAX)
+                .await?;
+            page.rows
+                .iter()
+                .map(|(minute, tally)| (*minute, of_tally(metric, tally)))
+                .collect()
+        };
+        let start = |point: i64| Minute(first + point * minutes_each).start();
+        let mut series: Vec<Point> = (0..i64::from(count)).map(|point| (start(point), 0)).collect();
+        for (minute, value) in minutes {
+            let point = usize::try_from((minute - first) / minutes_each).unwrap_or_default();
+            gather(metric, &mut series[point].1, value);
+        }
+        Ok(series)
+    }
+
+    /// The same from the samples of the last hour.
+    fn recent_series(&self, metric: Metric, count: u32, seconds_each: u32) -> Result<Vec<Point>, ServiceError> {
+        if count * seconds_each > RECENT_SECONDS {
+            return Err(invalid(
+                "a granularity that is no multiple of 60 seconds reaches back one hour at most",
+            ));
+        }
+        let seconds_each = i64::from(seconds_each);
+        let first = self.store.now().timestamp() + 1 - i64::from(count) * seconds_each;
+        let time = |second: i64| DateTime::from_timestamp(second, 0).unwrap_or_default();
+        let start = |point: i64| time(first + point * seconds_each);
+        let mut series: Vec<Point> = (0..i64::from(count)).map(|point| (start(point), 0)).collect();
+        for moment in self.store.samples().recent(time(first)) {
+            let value = match metric {
+                Metric::Traffic => moment.total_bytes,
+                Metric::Connections => moment.connections,
+                Metric::OnlineKeys => moment.online_keys,
+            };
+            let point = usize::try_from((moment.at.timestamp() - first) / seconds_each).unwrap_or_default();
+            if let Some((_, sum)) = series.get_mut(point) {
+                gather(metric, sum, value);
+            }
+        }
+        Ok(series)
+    }
+
+    /// Keys by what they moved or held over the last `period_seconds`, most first, at most `limit`; and all together.
+    pub async fn top(
+        &self,
+        metric: Metric,
+        period_seconds: u32,
+        limit: usize,
+    ) -> Result<(Vec<(Arc<Key>, u64)>, u64), ServiceError> {
+        if metric == Metric::OnlineKeys {
+            return Err(invalid("a top list is by traffic or by connections"));
+        }
+        if period_seconds == 0 {
+            return Err(invalid("period must be at least 1 second"));
+        }
+        let (store, now) = (&self.store, self.store.now());
+        let from = now - TimeDelta::seconds(period_seconds.into());
+        let (granularity, first) = if period_seconds <= TOP_BY_MINUTE_SECONDS {
+            // The minute in which the time begins is left out: at most one is cut off, none is added.
+            (Granularity::Minute, Minute::of(from).0 + 1)
+        } else {
+            (Granularity::Hour, store.calendar().hour(from).0)
+        };
+        let range = Range { first, last: i64::MAX };
+        let tallies = store.tallies_over(granularity, range).await?;
+        let mut top: Vec<(Arc<Key>, u64)> = tallies
+            .into_iter()
+            .map(|(key, tally)| (key, of_tally(metric, &tally)))
+            .filter(|(_, value)| *value > 0)
+            .collect();
+        let total = top.iter().map(|(_, value)| value).sum();
+        // Stable: of equals the older key comes first.
+        top.sort_by_key(|(_, value)| std::cmp::Reverse(*value));
+        top.truncate(limit);
+        Ok((top, total))
+    }
+
+    /// A key and its billing cycles, newest first.
+    pub async fn cycles(&self, key_id: &str, limit: usize) -> Result<(Arc<Key>, Vec<CycleUsage>), ServiceError> {
+        Ok(self.store.cycles(self.id(key_id)?, limit).await?)
+    }
+
+    /// Sets a key's billing cycle, or ends it.
+    pub async fn set_cycle(&self, key_id: &str, cycle: Option<BillingCycle>) -> Result<Key, ServiceError> {
+        let key = self.store.set_cycle(self.id(key_id)?, cycle).await?;
+        tracing::info!(key_id = %key.id.0, cycle = key.cycle.map(|cycle| cycle.rule.to_string()), "billing cycle set");
+        Ok(key)
+    }
+
+    /// The calendar day that it is for a zone, or for the ledger.
+    pub fn today(&self, zone: Option<chrono_tz::Tz>) -> chrono::NaiveDate {
+        let zone = zone.unwrap_or(self.store.calendar().zone());
+        self.store.now().with_timezone(&zone).date_naive()
+    }
+
+    /// The ledger's zone.
+    pub fn zone(&self) -> chrono_tz::Tz {
+        self.store.calendar().zone()
+    }
+
+    /// What commits have changed after one of them, in parts.
+    pub async fn bookings(&self, after: u64, part: Option<PartStart>) -> Result<Bookings, ServiceError> {
+        Ok(self.store.bookings_after(after, part).await?)
+    }
+
+    /// Tells of each commit as it is made.
+    pub fn committed(&self) -> tokio::sync::watch::Receiver<u64> {
+        self.store.committed()
+    }
+
+    /// Every key's lifetime total after the last commit.
+    pub async fn booking_snapshot(&self) -> Result<Bookings, ServiceError> {
+        Ok(self.store.booking_snapshot().await?)
+    }
+
+    fn id(&self, key_id: &str) -> Result<KeyId, ServiceError> {
+        find(&self.store, key_id).map(|entry| entry.key.id)
+    }
+
+    /// The range that a query names, without regard to its page.
+    async fn range(&self, query: &PeriodQuery<'_>) -> Result<Range, ServiceError> {
+        let (calendar, now) = (self.store.calendar(), self.store.now());
+        if query.first.is_empty() {
+            // Oldest of all: a range that begins where there is something is walked through faster.
+            let oldest = self.store.oldest_period(query.granularity).await?;
+            let range = parse_range(calendar, query.granularity, now, "", query.last)?;
+            let first = oldest.unwrap_or(range.last).min(range.last);
+            return Ok(Range { first, ..range });
+        }
+        parse_range(calendar, query.granularity, now, query.first, query.last)
+    }
+
+    async fn page_range(&self, query: &PeriodQuery<'_>) -> Result<Range, ServiceError> {
+        let range = self.range(query).await?;
+        let next = periods::period_token(query.page_token)?;
+        Ok(Range {
+            first: next.unwrap_or(range.first).max(range.first),
+            ..range
+        })
+    }
+}
+
+fn named<T>(granularity: Granularity, rows: Vec<(i64, T)>, has_more: bool) -> PeriodPage<T> {
+    let next = rows
+        .last()
+        .filter(|_| has_more)
+        .map(|(period, _)| (period + 1).to_string());
+    let rows = rows
+        .into_iter()
+        .map(|(period, row)| (periods::text(granularity, period), row));
+    PeriodPage {
+        rows: rows.collect(),
+        next_page_token: next.unwrap_or_default(),
+    }
+}
+
+fn page_size(wanted: u32) -> usize {
+    match wanted as usize {
+        0 => PAGE_SIZE,
+        wanted => wanted.min(PAGE_SIZE_MAX),
+    }
+}
+
+/// How many points a series has.
+fn points(period_seconds: u32, granularity_seconds: u32) -> Result<u32, ServiceError> {
+    if granularity_seconds == 0 {
+        return Err(invalid("granularity must be at least 1 second"));
+    }
+    if period_seconds < granularity_seconds {
+        return Err(invalid(format!(
+            "period is {period_seconds} seconds, which is less than one point of {granularity_seconds}"
+        )));
+    }
+    if period_seconds > LIVE_PERIOD_MAX_SECONDS {
+        return Err(invalid(format!(
+            "period must be at most {LIVE_PERIOD_MAX_SECONDS} seconds"
+        )));
+    }
+    match period_seconds / granularity_seconds {
+        count if count <= POINTS_MAX => Ok(count),
+        count => Err(invalid(format!(
+            "{period_seconds} seconds by {granularity_seconds} are {count} points; at most {POINTS_MAX} are given"
+        ))),
+    }
+}
+
+/// Adds a value to a point: bytes add up, of numbers the highest stays.
+fn gather(metric: Metric, point: &mut u64, value: u64) {
+    *point = match metric {
+        Metric::Traffic => *point + value,
+        Metric::Connections | Metric::OnlineKeys => value.max(*point),
+    };
+}
+
+fn of_total(metric: Metric, total: &MinuteTotal) -> u64 {
+    match metric {
+        Metric::Traffic => total.total_bytes,
+        Metric::Connections => total.max_connections,
+        Metric::OnlineKeys => total.max_online_keys,
+    }
+}
+
+fn of_tally(metric: Metric, tally: &Tally) -> u64 {
+    match metric {
+        Metric::Traffic => tally.traffic.total_bytes(),
+        Metric::Connections | Metric::OnlineKeys => tally.max_connections,
+    }
+}
+
+pub(super) fn invalid(message: impl Into<String>) -> ServiceError {
+    ServiceError::new(Reason::InvalidArgument, message)
+}

@@ -1,0 +1,81 @@
+//! Clean-up: periods that have had their time are removed in small pieces, each its own commit, so that the writer is
+//! never held for long. Months stay for ever; so do totals.
+
+use rusqlite::params;
+
+use super::series::{self, Granularity};
+use super::writer::Writer;
+use super::{Store, StoreError};
+use crate::calendar::{Day, Hour, Minute};
+
+/// Rows in one piece: some milliseconds.
+const ROWS: usize = 2_000;
+
+/// The first period of each kind that is kept; `None` removes none.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct FirstKept {
+    /// Of minutes.
+    pub minute: Option<Minute>,
+    /// Of hours.
+    pub hour: Option<Hour>,
+    /// Of days.
+    pub day: Option<Day>,
+    /// Of commits, by the minute in which they were made; bookings after an earlier one cannot be followed any more.
+    pub commit: Option<Minute>,
+}
+
+impl Store {
+    /// Removes what is older; gives how many rows of minutes, hours and days there were.
+    pub async fn clean_up(&self, first_kept: FirstKept) -> Result<u64, StoreError> {
+        let mut removed = 0;
+        let kinds = [
+            (Granularity::Minute, first_kept.minute.map(|minute| minute.0)),
+            (Granularity::Hour, first_kept.hour.map(|hour| hour.0)),
+            (Granularity::Day, first_kept.day.map(|day| day.0.into())),
+        ];
+        if let Some(commit) = first_kept.commit {
+            // Before their minutes go: what is followed is complete.
+            self.call(move |writer| writer.forget_commits(commit)).await?;
+        }
+        for (granularity, first) in kinds {
+            let Some(first) = first else { continue };
+            loop {
+                let piece = self
+                    .call(move |writer| writer.remove_before(granularity, first))
+                    .await?;
+                removed += piece as u64;
+                if piece < ROWS {
+                    break;
+                }
+            }
+        }
+        Ok(removed)
+    }
+}
+
+impl Writer {
+    fn remove_before(&mut self, granularity: Granularity, first_kept: i64) -> Result<usize, StoreError> {
+        let transaction = self.connection.transaction()?;
+        let removed = series::remove_before(&transaction, granularity, first_kept, ROWS)?;
+        if granularity == Granularity::Minute {
+            transaction.execute("DELETE FROM minute_totals WHERE minute < ?1", [first_kept])?;
+        }
+        transaction.commit()?;
+        Ok(removed)
+    }
+
+    /// The newest commit stays: it is where the numbers go on.
+    fn forget_commits(&mut self, first_kept: Minute) -> Result<(), StoreError> {
+        let transaction = self.connection.transaction()?;
+        transaction.execute(
+            "DELETE FROM commits WHERE committed_at_micros < ?1 AND sequence < (SELECT max(sequence) FROM commits)",
+            params![first_kept.start().timestamp_micros()],
+        )?;
+        transaction.execute(
+            "DELETE FROM deleted_keys WHERE sequence < (SELECT min(sequence) FROM commits)",
+            [],
+        )?;
+        transaction.commit()?;
+        Ok(())
+    }
+}
