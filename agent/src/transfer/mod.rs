@@ -4,3 +4,4 @@
 //! from bytes. The store alone reads and books what they say.
 
 pub mod export;
+pub mod import;
