@@ -1,129 +1,16 @@
-//! The store over real SQLite and a kernel whose counters the test sets.
-//!
-//! The fake stands for counters only: monotonic numbers by port within a map life. Everything that is promised about
-//! booking (once, to the right key, across restarts) is tested on the real database file.
+//! Keys, ports and current figures over real SQLite and counters that the test sets: once, to the right key, across
+//! restarts.
 
-use std::collections::{BTreeSet, HashMap};
-use std::path::Path;
-use std::sync::{Arc, Mutex};
+mod support;
 
-use portmeter::counters::{Counter, CounterReader, MapLifeId};
-use portmeter::store::{Key, LifeOrigin, NewKey, OpenStore, PortProbe, Store, StoreError};
+use std::sync::Arc;
+
+use portmeter::counters::{Counter, CounterReader};
+use portmeter::store::{Key, NewKey, StoreError};
 use proptest::prelude::*;
 use tempfile::TempDir;
-use uuid::Uuid;
 
-const PORTS: [u16; 4] = [10_001, 10_002, 10_003, 10_004];
-
-/// Counters that the test moves.
-struct FakeKernel {
-    life: MapLifeId,
-    counters: Mutex<HashMap<u16, Counter>>,
-}
-
-impl FakeKernel {
-    fn new() -> Arc<Self> {
-        Arc::new(Self {
-            life: MapLifeId(Uuid::new_v4()),
-            counters: Mutex::default(),
-        })
-    }
-
-    /// A connection is opened and bytes pass: `bytes` in, twice as many out.
-    fn pass(&self, port: u16, bytes: u64) {
-        *self.counters.lock().unwrap().entry(port).or_default() += traffic(bytes);
-    }
-}
-
-impl CounterReader for FakeKernel {
-    fn map_life(&self) -> MapLifeId {
-        self.life
-    }
-
-    fn ports(&self) -> &[u16] {
-        &PORTS
-    }
-
-    fn read(&self, port: u16) -> Counter {
-        self.counters.lock().unwrap().get(&port).copied().unwrap_or_default()
-    }
-
-    fn active_connections(&self, _: u16) -> Option<u64> {
-        None
-    }
-}
-
-fn traffic(bytes: u64) -> Counter {
-    Counter {
-        rx_bytes: bytes,
-        rx_packets: 1,
-        tx_bytes: 2 * bytes,
-        tx_packets: 2,
-        connections_opened: 1,
-    }
-}
-
-/// Ports that other programs hold.
-#[derive(Clone, Default)]
-struct Held(Arc<Mutex<BTreeSet<u16>>>);
-
-impl PortProbe for Held {
-    fn held_ports(&mut self) -> std::io::Result<BTreeSet<u16>> {
-        Ok(self.0.lock().unwrap().clone())
-    }
-}
-
-/// A data folder, the kernel's counters, and what a start needs.
-struct Lab {
-    folder: TempDir,
-    kernel: Arc<FakeKernel>,
-    boot_id: Uuid,
-    /// The ledger that the maps name; set by the first start, as the agent does.
-    ledger_id: Mutex<Option<Uuid>>,
-    held: Held,
-}
-
-impl Lab {
-    fn new() -> Self {
-        Self {
-            folder: TempDir::new().unwrap(),
-            kernel: FakeKernel::new(),
-            boot_id: Uuid::new_v4(),
-            ledger_id: Mutex::default(),
-            held: Held::default(),
-        }
-    }
-
-    fn start(&self) -> Store {
-        self.start_in(self.folder.path())
-    }
-
-    fn start_in(&self, folder: &Path) -> Store {
-        let store = OpenStore::open(folder).unwrap();
-        let own_id = store.ledger_id();
-        let origin = LifeOrigin {
-            ledger_id: self.ledger_id.lock().unwrap().unwrap_or(own_id),
-            boot_id: self.boot_id,
-        };
-        *self.ledger_id.lock().unwrap() = Some(own_id);
-        let kernel: Arc<dyn CounterReader> = Arc::clone(&self.kernel) as _;
-        store
-            .start(kernel, &origin, PORTS.to_vec(), Box::new(self.held.clone()))
-            .unwrap()
-    }
-
-    fn shown(&self, store: &Store, key: &Key) -> Counter {
-        store
-            .snapshot()
-            .find(key.id.0)
-            .expect("the key is there")
-            .shown(&*self.kernel)
-    }
-}
-
-async fn create(store: &Store, name: &str) -> Key {
-    store.create_key(NewKey { name: name.to_owned() }).await.unwrap()
-}
+use support::{FakeKernel, Lab, PORTS, create, traffic};
 
 #[tokio::test]
 async fn keys_get_the_lowest_free_ports_up_to_the_limit() {

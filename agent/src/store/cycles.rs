@@ -44,7 +44,7 @@ pub(super) fn of_key(connection: &Connection, id: KeyId, limit: usize) -> rusqli
 /// Begins to book a cycle that has been running for a while: it starts with what the ledger still knows of that time. A
 /// row that the cycle has already stays when it has more.
 pub(super) fn begin(connection: &Connection, calendar: &Calendar, id: KeyId, span: &CycleSpan) -> rusqlite::Result<()> {
-    let known = known_usage(connection, calendar, id, span.start)?;
+    let known = known_usage(connection, calendar, id, span)?;
     let sql = format!("SELECT {FIGURES} FROM cycle_rows WHERE key_id = ?1 AND start = ?2");
     let present = connection
         .query_row(&sql, params![id.0.to_string(), span.start.timestamp()], |row| {
@@ -77,17 +77,16 @@ pub(super) fn begin(connection: &Connection, calendar: &Calendar, id: KeyId, spa
     Ok(())
 }
 
-/// What a key moved since `from`: by the minute where there are minutes, by the hour before these, by the day before
-/// those. A coarser period counts where all of it lies after `from`.
-fn known_usage(
-    connection: &Connection,
-    calendar: &Calendar,
-    id: KeyId,
-    from: DateTime<Utc>,
-) -> rusqlite::Result<Tally> {
+/// What a key moved in a cycle so far: by the minute where there are minutes, by the hour before these, by the day before
+/// those. A coarser period counts where all of it lies in the cycle.
+fn known_usage(connection: &Connection, calendar: &Calendar, id: KeyId, span: &CycleSpan) -> rusqlite::Result<Tally> {
     let of_key = |granularity, first, last| sum(connection, granularity, id, first, last);
+    let (first_day, last_day) = (
+        first_whole_day(calendar, span.start),
+        first_whole_day(calendar, span.end) - 1,
+    );
     let Some(oldest_minute) = series::oldest(connection, Granularity::Minute)? else {
-        return of_key(Granularity::Day, first_whole_day(calendar, from), i64::MAX);
+        return of_key(Granularity::Day, first_day, last_day);
     };
     // The oldest hour that has minutes, and the oldest day that has hours, may have lost some of them.
     let hour = calendar.hour(time(oldest_minute * 60)).0;
@@ -102,15 +101,16 @@ fn known_usage(
     let is_whole = hours.traffic == of_key(Granularity::Day, day.0.into(), day.0.into())?.traffic;
     let hours_from = if is_whole { start } else { end }.timestamp().min(minutes_from);
 
-    let from_second = from.timestamp();
-    let mut usage = of_key(Granularity::Minute, div_up(minutes_from.max(from_second), 60), i64::MAX)?;
-    usage.add(&of_key(
-        Granularity::Hour,
-        hours_from.max(from_second),
-        minutes_from - 1,
-    )?);
-    let last_day = i64::from(calendar.day(time(hours_from)).0) - 1;
-    usage.add(&of_key(Granularity::Day, first_whole_day(calendar, from), last_day)?);
+    let (start_second, end_second) = (span.start.timestamp(), span.end.timestamp());
+    let mut usage = of_key(
+        Granularity::Minute,
+        div_up(minutes_from.max(start_second), 60),
+        div_up(end_second, 60) - 1,
+    )?;
+    let last_hour = (minutes_from - 1).min(end_second - 1);
+    usage.add(&of_key(Granularity::Hour, hours_from.max(start_second), last_hour)?);
+    let last_day = last_day.min(i64::from(calendar.day(time(hours_from)).0) - 1);
+    usage.add(&of_key(Granularity::Day, first_day, last_day)?);
     Ok(usage)
 }
 

@@ -510,9 +510,10 @@ fn load(
     Ok((snapshot, connected))
 }
 
+/// A port that was never booked stands at zero, whatever port its key had before.
 fn set_checkpoint(entry: &mut Entry, checkpoints: &HashMap<u16, Counter>) {
-    if let Some(checkpoint) = entry.key.port.and_then(|port| checkpoints.get(&port)) {
-        entry.figures.checkpoint = *checkpoint;
+    if let Some(port) = entry.key.port {
+        entry.figures.checkpoint = checkpoints.get(&port).copied().unwrap_or_default();
     }
 }
 
