@@ -154,6 +154,30 @@ pub(crate) async fn create(store: &Store, name: &str) -> Key {
     store.create_key(NewKey { name: name.to_owned() }).await.unwrap()
 }
 
+/// Writes keys into a ledger that nobody has open, one for each port, as if they had been made one by one; that takes
+/// too long for thousands.
+pub(crate) fn write_keys(folder: &Path, ports: &[u16]) {
+    drop(OpenStore::open(folder).unwrap());
+    let mut ledger = rusqlite::Connection::open(folder.join("ledger.db")).unwrap();
+    let transaction = ledger.transaction().unwrap();
+    for port in ports {
+        let (id, uuid) = (Uuid::new_v4().to_string(), Uuid::new_v4().to_string());
+        let key = "INSERT INTO keys (id, uuid, name, is_active, created_at_micros) VALUES (?1, ?2, ?3, 1, 0)";
+        transaction.execute(key, (&id, &uuid, format!("key {port}"))).unwrap();
+        for table in ["key_totals", "key_baselines"] {
+            let sql = format!("INSERT INTO {table} (key_id) VALUES (?1)");
+            transaction.execute(&sql, [&id]).unwrap();
+        }
+        transaction
+            .execute("INSERT INTO port_assignments VALUES (?1, ?2, 0)", (port, &id))
+            .unwrap();
+        transaction
+            .execute("INSERT INTO histories (key_id, began_at_micros) VALUES (?1, 0)", [&id])
+            .unwrap();
+    }
+    transaction.commit().unwrap();
+}
+
 /// A clock that the test moves.
 pub(crate) struct MovedClock(Mutex<DateTime<Utc>>);
 

@@ -78,7 +78,14 @@ fn run_here(parts: &mut Parts, arguments: &Arguments) -> Result<()> {
         }
     })?;
     if !arguments.stories {
-        let all_but_stories = ["--workspace", "--exclude", "portmeter-tests", "--no-fail-fast"];
+        let all_but_stories = [
+            "--workspace",
+            "--exclude",
+            "portmeter-tests",
+            "--features",
+            "portmeter/faults",
+            "--no-fail-fast",
+        ];
         parts.run("host tests", || command::run(tests(&all_but_stories)?.args(filter)))?;
     }
     build_binary(parts)?;
