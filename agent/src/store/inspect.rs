@@ -53,7 +53,7 @@ fn last_written_at(path: &Path) -> Option<DateTime<Utc>> {
 
 /// A ledger at rest is opened as one that nobody changes: otherwise SQLite would leave the files of a write-ahead log
 /// beside it, owned by whoever asked. Where such a log is there, it is read too.
-fn open_read_only(path: &Path) -> Result<Connection, OpenError> {
+pub(super) fn open_read_only(path: &Path) -> Result<Connection, OpenError> {
     let has_log = path.with_extension("db-wal").exists();
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let name: String = path.to_string_lossy().chars().map(escaped).collect();

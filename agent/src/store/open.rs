@@ -29,6 +29,23 @@ pub enum OpenError {
         /// The newest schema this build knows.
         known: usize,
     },
+    /// The file is of an earlier version, and only looked at: an agent's start brings it up to date.
+    #[error(
+        "the ledger {} has schema {found}, this version has {known}: start this version's agent once, which brings it up \
+         to date",
+        path.display()
+    )]
+    Earlier {
+        /// The file.
+        path: PathBuf,
+        /// Its schema.
+        found: u32,
+        /// This build's schema.
+        known: usize,
+    },
+    /// An agent was started while the file was read.
+    #[error("an agent has begun to work on the ledger {} while it was read: do this again", .0.display())]
+    ChangedMeanwhile(PathBuf),
     /// The file is something else.
     #[error("{} is not a Portmeter ledger ({why}): move it away or choose another data folder", path.display())]
     Foreign {

@@ -44,6 +44,12 @@ impl Change {
         }
     }
 
+    /// Whether it adds nothing.
+    pub fn only_takes(&self) -> bool {
+        let figures = [self.rx_bytes, self.tx_bytes, self.sessions];
+        figures.iter().all(|figure| *figure <= 0) && figures.iter().any(|figure| *figure < 0)
+    }
+
     /// What is taken, as figures.
     fn taken(&self) -> Figures {
         let taken = |change: i64| change.min(0).unsigned_abs();
