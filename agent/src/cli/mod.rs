@@ -1,6 +1,8 @@
 //! The command line: what can be asked, and who answers.
 
 mod doctor;
+mod export;
+mod import;
 mod keys;
 mod prepare;
 mod uninstall;
@@ -44,6 +46,10 @@ enum Command {
     Uninstall(Settings),
     /// List, make, change and remove keys of the running agent
     Key(keys::Arguments),
+    /// Write what the ledger has of each key by day, month, hour or minute, as CSV, JSON lines or Parquet
+    Export(export::Arguments),
+    /// Take over keys and history of the old server, or what vnStat counted, into the ledger of a stopped agent
+    Import(import::Arguments),
 }
 
 #[derive(Debug, Args)]
@@ -70,6 +76,10 @@ struct Place {
 }
 
 impl Place {
+    fn load(self) -> Result<Config> {
+        Ok(config::load(&self.flags(), std::env::vars_os())?)
+    }
+
     fn flags(self) -> Flags {
         Flags {
             config: self.config,
@@ -131,6 +141,8 @@ pub fn run(arguments: Arguments) -> Result<()> {
         Command::Doctor(arguments) => runtime()?.block_on(doctor::run(arguments)),
         Command::Uninstall(settings) => runtime()?.block_on(uninstall::run(&settings.load()?)),
         Command::Key(arguments) => runtime()?.block_on(keys::run(arguments)),
+        Command::Export(arguments) => runtime()?.block_on(export::run(arguments)),
+        Command::Import(arguments) => runtime()?.block_on(import::run(arguments)),
     }
 }
 
