@@ -36,6 +36,7 @@ mod refusals;
 mod resets;
 mod rights;
 mod stopping;
+mod transfer;
 mod untouched;
 mod upgrades;
 mod wire;
@@ -88,6 +89,7 @@ fn main() -> ExitCode {
         ("doctor", doctor::STORIES),
         ("refusals", refusals::STORIES),
         ("stopping", stopping::STORIES),
+        ("transfer", transfer::STORIES),
         ("changes", changes::STORIES),
         ("following", following::STORIES),
         ("promptness", promptness::STORIES),

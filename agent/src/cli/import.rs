@@ -19,6 +19,9 @@ use crate::rights;
 use crate::store::{LifeOrigin, OpenStore, PortProbe, Store, StoreError, preview_import};
 use crate::transfer::import::{self, Decision, File, ImportPlan, Options, Ports};
 
+/// Stands for standard input among the files.
+const STANDARD_INPUT: &str = "-";
+
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     #[command(flatten)]
@@ -75,7 +78,10 @@ fn key(text: &str) -> Result<Uuid> {
 fn read(paths: &[PathBuf], options: &Options) -> Result<ImportPlan> {
     let mut contents = Vec::new();
     for path in paths {
-        let name = path.display().to_string();
+        let name = match path == Path::new(STANDARD_INPUT) {
+            true => "standard input".to_owned(),
+            false => path.display().to_string(),
+        };
         let bytes = read_file(path).with_context(|| format!("{name} cannot be read"))?;
         contents.push((name, bytes));
     }
@@ -84,7 +90,7 @@ fn read(paths: &[PathBuf], options: &Options) -> Result<ImportPlan> {
 }
 
 fn read_file(path: &Path) -> std::io::Result<Vec<u8>> {
-    if path != Path::new("-") {
+    if path != Path::new(STANDARD_INPUT) {
         return std::fs::read(path);
     }
     let mut bytes = Vec::new();

@@ -162,11 +162,16 @@ impl Write for Broken {
 fn what_the_sink_says_comes_through() {
     for format in [Format::Csv, Format::Jsonl, Format::Parquet] {
         for kind in [io::ErrorKind::BrokenPipe, io::ErrorKind::StorageFull] {
-            let result = Writer::begin(format, Broken(kind)).and_then(|mut writer| {
-                writer.write(rows().swap_remove(0))?;
-                writer.finish()
-            });
-            assert_eq!(result.err().map(|error| error.kind()), Some(kind), "{format:?}");
+            // At the end, and on the way, where buffers are full.
+            for count in [1, 1_000] {
+                let result = Writer::begin(format, Broken(kind)).and_then(|mut writer| {
+                    for _ in 0..count {
+                        writer.write(rows().swap_remove(0))?;
+                    }
+                    writer.finish()
+                });
+                assert_eq!(result.err().map(|error| error.kind()), Some(kind), "{format:?}");
+            }
         }
     }
 }

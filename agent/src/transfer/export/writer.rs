@@ -40,7 +40,7 @@ impl<W: Write + Send> Writer<W> {
             Format::Csv => {
                 // The header by hand: the library writes none where there are no rows.
                 let mut writer = csv::WriterBuilder::new().has_headers(false).from_writer(sink);
-                writer.write_record(COLUMNS)?;
+                writer.write_record(COLUMNS).map_err(failed)?;
                 Self::Csv(Box::new(writer))
             }
             Format::Jsonl => Self::Jsonl(sink),
@@ -51,7 +51,7 @@ impl<W: Write + Send> Writer<W> {
     /// Writes a row.
     pub fn write(&mut self, row: Row) -> io::Result<()> {
         match self {
-            Self::Csv(writer) => Ok(writer.serialize(row)?),
+            Self::Csv(writer) => writer.serialize(row).map_err(failed),
             Self::Jsonl(sink) => {
                 serde_json::to_writer(&mut *sink, &row)?;
                 sink.write_all(b"\n")
@@ -69,5 +69,13 @@ impl<W: Write + Send> Writer<W> {
         };
         sink.flush()?;
         Ok(sink)
+    }
+}
+
+/// What the sink said, where it was the sink: the library would wrap it, and a closed pipe be no closed pipe any more.
+fn failed(error: csv::Error) -> io::Error {
+    match error.into_kind() {
+        csv::ErrorKind::Io(source) => source,
+        other => io::Error::other(format!("{other:?}")),
     }
 }

@@ -14,15 +14,15 @@ pub fn report(decision: &Decision, is_dry_run: bool) -> String {
         let what = format!("{}: {}", one.file, one.what);
         ["left out".to_owned(), what, one.reason.clone()]
     });
-    lines.extend(skipped);
 
     let mut text = table(lines);
+    text.push_str(&table(skipped.collect()));
     let days: usize = decision.bookings.iter().map(|booking| booking.changes.days.len()).sum();
     let bytes: i128 = decision.bookings.iter().map(change_of_total).sum();
     let verb = if is_dry_run { "would come" } else { "imported" };
     let _ = writeln!(
         text,
-        "{verb}: {} new key(s), {days} day(s), {bytes} bytes; {} key(s) are there already, {} histor(ies) booked already",
+        "{verb}: new keys {}, days {days}, bytes {bytes}; as they were: keys {}, histories {}",
         decision.new_keys.len(),
         decision.matched_keys.len(),
         decision.unchanged_histories,

@@ -388,7 +388,7 @@ fn a_key_that_is_named_has_to_be_there() {
         ..Options::default()
     };
     let plan = read_one(VNSTAT, &options).unwrap();
-    let error = decide(plan.clone(), &Present::default(), &ports(&[]), ids()).unwrap_err();
+    let error = decide(plan, &Present::default(), &ports(&[]), ids()).unwrap_err();
     assert_eq!(error, DecisionError::NoSuchKey(KEY));
     // The same file twice in one go is booked once.
     let twice = [file("a", VNSTAT), file("b", VNSTAT)];
