@@ -106,13 +106,26 @@ pub struct Locks {
 impl Locks {
     /// Locks the data folder and the instance, making their folders where needed.
     pub fn take(data_folder: &Path, instance: &str, undo: &mut Undo) -> Result<Self, LockError> {
-        let data = lock(data_folder, undo)?.ok_or_else(|| LockError::DataInUse(data_folder.to_owned()))?;
+        let DataLock { file: data } = DataLock::take(data_folder, undo)?;
         let folder = run_folder(instance);
         let instance = lock(&folder, undo)?.ok_or_else(|| LockError::InstanceInUse(instance.to_owned()))?;
         Ok(Self {
             _data: data,
             _instance: instance,
         })
+    }
+}
+
+/// The data folder's lock alone, for who changes the data while no agent runs; it goes with the process.
+pub struct DataLock {
+    file: File,
+}
+
+impl DataLock {
+    /// Locks the data folder, making it where needed.
+    pub fn take(data_folder: &Path, undo: &mut Undo) -> Result<Self, LockError> {
+        let file = lock(data_folder, undo)?.ok_or_else(|| LockError::DataInUse(data_folder.to_owned()))?;
+        Ok(Self { file })
     }
 }
 

@@ -450,3 +450,40 @@ async fn answers_are_of_one_state_while_commits_are_made() {
     }
     writer.await.unwrap();
 }
+
+/// What was booked after a backup is booked again under other minutes: a position from before the restore leads nowhere.
+#[tokio::test]
+async fn a_restore_sends_followers_to_a_snapshot() {
+    let lab = Lab::new();
+    let store = Arc::new(lab.start());
+    let key = create(&store, "key").await;
+    lab.kernel.pass(10_001, 1);
+    store.book().await.unwrap();
+    store.close().await.unwrap();
+    let backup = lab.folder.path().join("backup.db");
+    std::fs::copy(lab.folder.path().join("ledger.db"), &backup).unwrap();
+    let store = Arc::new(lab.start());
+    let mut collector = Collector::default();
+    for _ in 0..5 {
+        lab.kernel.pass(10_001, 1);
+        store.book().await.unwrap();
+        collector.catch_up(&store).await;
+    }
+    store.close().await.unwrap();
+
+    portmeter::store::restore(&backup, lab.folder.path(), Utc::now()).unwrap();
+    lab.kernel.pass(10_001, 1);
+    let store = Arc::new(lab.start());
+    let followed = store.bookings_after(collector.sequence, None).await;
+    assert!(matches!(followed, Err(StoreError::BookingsExpired(_))), "{followed:?}");
+    let snapshot = store.booking_snapshot().await.unwrap();
+    assert_eq!(snapshot.keys[0].total.traffic, lab.kernel.read(10_001));
+    let mut collector = Collector {
+        sequence: snapshot.sequence,
+        ..Collector::default()
+    };
+    lab.kernel.pass(10_001, 1);
+    store.book().await.unwrap();
+    collector.catch_up(&store).await;
+    assert_eq!(collector.totals[&key.id].traffic, lab.kernel.read(10_001));
+}

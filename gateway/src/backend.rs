@@ -4,6 +4,8 @@
 //! handler's business.
 
 use portmeter_proto::api_key::ApiKey;
+use portmeter_proto::v1::history_service_client::HistoryServiceClient;
+use portmeter_proto::v1::history_service_server::{HistoryService, HistoryServiceServer};
 use portmeter_proto::v1::key_service_client::KeyServiceClient;
 use portmeter_proto::v1::key_service_server::{KeyService, KeyServiceServer};
 use portmeter_proto::v1::port_service_client::PortServiceClient;
@@ -15,8 +17,8 @@ use portmeter_proto::v1::traffic_service_server::{TrafficService, TrafficService
 
 use crate::transport::{InvalidAddress, Transport};
 
-/// The largest answer taken from the agent, in bytes. Only a list of connections grows without a bound of its own;
-/// at some 60 bytes each this is a million of them, which is more than a host has.
+/// The largest answer taken from the agent, in bytes. Only lists of connections and of keys grow without a bound of
+/// their own; at some 60 bytes each this is a million connections, which is more than a host has.
 const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// The agent's services. Cheap to clone.
@@ -24,6 +26,7 @@ const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
 pub struct Backend {
     pub(crate) keys: KeyServiceClient<Transport>,
     pub(crate) traffic: TrafficServiceClient<Transport>,
+    pub(crate) history: HistoryServiceClient<Transport>,
     pub(crate) ports: PortServiceClient<Transport>,
     pub(crate) system: SystemServiceClient<Transport>,
 }
@@ -34,12 +37,14 @@ impl Backend {
     pub fn in_process(
         keys: KeyServiceServer<impl KeyService>,
         traffic: TrafficServiceServer<impl TrafficService>,
+        history: HistoryServiceServer<impl HistoryService>,
         ports: PortServiceServer<impl PortService>,
         system: SystemServiceServer<impl SystemService>,
     ) -> Self {
         Self::over(
             Transport::in_process(keys),
             Transport::in_process(traffic),
+            Transport::in_process(history),
             Transport::in_process(ports),
             Transport::in_process(system),
         )
@@ -54,14 +59,16 @@ impl Backend {
             transport.clone(),
             transport.clone(),
             transport.clone(),
+            transport.clone(),
             transport,
         ))
     }
 
-    fn over(keys: Transport, traffic: Transport, ports: Transport, system: Transport) -> Self {
+    fn over(keys: Transport, traffic: Transport, history: Transport, ports: Transport, system: Transport) -> Self {
         Self {
             keys: KeyServiceClient::new(keys),
             traffic: TrafficServiceClient::new(traffic).max_decoding_message_size(ANSWER_BYTES_MAX),
+            history: HistoryServiceClient::new(history).max_decoding_message_size(ANSWER_BYTES_MAX),
             ports: PortServiceClient::new(ports),
             system: SystemServiceClient::new(system),
         }

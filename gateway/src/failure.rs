@@ -103,7 +103,7 @@ impl Family {
     }
 }
 
-/// Why a handler of the key family has no answer to give.
+/// Why a handler has no answer to give. As it is it answers in the key family's body; see [`PanelFailure`].
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Failure {
     status: StatusCode,
@@ -200,6 +200,26 @@ impl IntoResponse for Failure {
     }
 }
 
+/// The same of a handler of the panel.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct PanelFailure(Failure);
+
+impl<F: Into<Failure>> From<F> for PanelFailure {
+    fn from(failure: F) -> Self {
+        Self(failure.into())
+    }
+}
+
+impl IntoResponse for PanelFailure {
+    fn into_response(self) -> Response {
+        let Self(Failure { status, text }) = self;
+        match status {
+            StatusCode::INTERNAL_SERVER_ERROR => Family::Panel.error(status, "Internal server error"),
+            _ => Family::Panel.error(status, &text),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use portmeter_proto::reason;
@@ -248,7 +268,10 @@ mod tests {
     fn only_sentences_about_the_request_are_passed_on() {
         for reason in reason::ALL {
             let failure = Failure::from(reason.status("see /var/lib/portmeter"));
-            let is_passed_on = matches!(reason, Reason::InvalidArgument | Reason::KeyLimitReached);
+            let is_passed_on = matches!(
+                reason,
+                Reason::InvalidArgument | Reason::KeyLimitReached | Reason::BookingsExpired
+            );
             assert_eq!(failure.text.contains("/var/lib"), is_passed_on, "{reason:?}");
         }
     }

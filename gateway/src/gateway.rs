@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use portmeter_proto::api_key::ApiKey;
+use portmeter_proto::v1::history_service_client::HistoryServiceClient;
 use portmeter_proto::v1::key_service_client::KeyServiceClient;
 use portmeter_proto::v1::port_service_client::PortServiceClient;
 use portmeter_proto::v1::system_service_client::SystemServiceClient;
@@ -69,6 +70,10 @@ impl Gateway {
 
     pub(crate) fn traffic(&self) -> TrafficServiceClient<Transport> {
         self.0.backend.traffic.clone()
+    }
+
+    pub(crate) fn history(&self) -> HistoryServiceClient<Transport> {
+        self.0.backend.history.clone()
     }
 
     pub(crate) fn ports(&self) -> PortServiceClient<Transport> {

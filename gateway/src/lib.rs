@@ -11,16 +11,18 @@
 //! ```no_run
 //! # use portmeter_gateway::{Backend, GatewayConfig, PanelAuth, router, serve};
 //! # use portmeter_proto::v1::{
-//! #     key_service_server::*, port_service_server::*, system_service_server::*, traffic_service_server::*,
+//! #     history_service_server::*, key_service_server::*, port_service_server::*, system_service_server::*,
+//! #     traffic_service_server::*,
 //! # };
 //! # async fn start(
-//! #     key_service: impl KeyService, traffic_service: impl TrafficService, port_service: impl PortService,
-//! #     system_service: impl SystemService, api_key: portmeter_proto::api_key::ApiKey,
+//! #     key_service: impl KeyService, traffic_service: impl TrafficService, history_service: impl HistoryService,
+//! #     port_service: impl PortService, system_service: impl SystemService, api_key: portmeter_proto::api_key::ApiKey,
 //! #     listener: tokio::net::TcpListener, shutdown: tokio_util::sync::CancellationToken,
 //! # ) {
 //! let backend = Backend::in_process(
 //!     KeyServiceServer::new(key_service),
 //!     TrafficServiceServer::new(traffic_service),
+//!     HistoryServiceServer::new(history_service),
 //!     PortServiceServer::new(port_service),
 //!     SystemServiceServer::new(system_service),
 //! );
@@ -44,29 +46,38 @@
 //!
 //! # The rooms
 //!
-//! `routes` is the table; `auth` stands before each handler; `meta`, `keys`, `traffic` and `ports` are the handlers;
-//! `key_list` keeps the last list; `request` reads, `answer` writes, `failure` reports; `moment` and `size` write times
-//! and sizes; `backend` and `transport` reach the agent; `server` listens; `cli` starts it all as a program.
+//! `routes` is the table; `auth` stands before each handler; `meta`, `keys`, `traffic`, `history` and `ports` are the
+//! handlers, and of the panel `usage` and `live`, whose `users` are keys seen by their names; `key_list` keeps the last
+//! list; `request` and `query` read, `answer` writes, `failure` reports; `calendar`, `moment` and `size` know days,
+//! times and sizes; `backend` and `transport` reach the agent; `server` listens; `cli` starts it all as a program.
 
 #![forbid(unsafe_code)]
 
 mod answer;
 mod auth;
 mod backend;
+mod calendar;
 pub mod cli;
 mod failure;
 mod gateway;
+mod history;
 mod key_list;
 mod keys;
+mod live;
 mod meta;
 mod moment;
 mod ports;
+mod query;
 mod request;
 mod routes;
 mod server;
 mod size;
+#[cfg(test)]
+mod testing;
 mod traffic;
 mod transport;
+mod usage;
+mod users;
 
 pub use auth::Access;
 pub use backend::Backend;

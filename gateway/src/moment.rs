@@ -1,7 +1,8 @@
-//! Points in time, in the three forms that answers use.
+//! Points in time, in the four forms that answers use.
 //!
-//! Text is `2025-08-05T12:00:00.000000`, UTC without a zone, always six digits of fraction; whole Unix seconds; Unix
-//! seconds with a fraction. Which route uses which is the contract's choice, not a rule.
+//! Text is `2025-08-05T12:00:00.000000`, UTC without a zone, always six digits of fraction; the panel's text is
+//! `2025-08-05T12:00:00Z`; whole Unix seconds; Unix seconds with a fraction. Which route uses which is the contract's
+//! choice, not a rule.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -49,6 +50,16 @@ impl Moment {
         }
     }
 
+    /// A timestamp of the agent's answer that is absent where nothing has happened yet.
+    pub(crate) fn optional(timestamp: Option<&Timestamp>, what: &'static str) -> Result<Option<Self>, Failure> {
+        timestamp.map(|timestamp| Self::of(Some(timestamp), what)).transpose()
+    }
+
+    /// The panel's text form.
+    pub(crate) fn zulu(self) -> Zulu {
+        Zulu(self)
+    }
+
     /// Whole seconds since 1970.
     pub(crate) fn unix_seconds(self) -> i64 {
         self.seconds
@@ -82,6 +93,18 @@ impl Serialize for Moment {
     }
 }
 
+/// A moment whose text form is the panel's: UTC and a `Z`, whole seconds.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Zulu(Moment);
+
+impl Serialize for Zulu {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut text = self.0.text();
+        text[19] = b'Z';
+        serializer.serialize_str(str::from_utf8(&text[..20]).expect("digits are ASCII"))
+    }
+}
+
 /// Fills `places` with the last digits of `value`, leading zeros included.
 fn digits(places: &mut [u8], mut value: u32) {
     for place in places.iter_mut().rev() {
@@ -106,6 +129,16 @@ mod tests {
         assert_eq!(text(1_754_395_200, 1_999), "2025-08-05T12:00:00.000001");
         assert_eq!(text(0, 999_999_999), "1970-01-01T00:00:00.999999");
         assert_eq!(text(END_SECONDS - 1, 0), "9999-12-31T23:59:59.000000");
+    }
+
+    #[test]
+    fn the_panels_text_has_whole_seconds_and_a_zone() {
+        let moment = Moment {
+            seconds: 1_754_395_200,
+            nanoseconds: 999_999_999,
+        };
+        let text = serde_json::to_string(&moment.zulu()).unwrap();
+        assert_eq!(text, "\"2025-08-05T12:00:00Z\"");
     }
 
     #[test]

@@ -1,8 +1,10 @@
-//! Reads what a request carries: the key's id in the path, a JSON object in the body.
+//! Reads what a request carries: the key's id or another segment in the path, a JSON object in the body.
 //!
 //! Owns the limits of a body and the sentences that say what is wrong with one. A body is read as JSON whatever its
 //! content type says, and fields that nobody asked for are left alone.
 
+use std::convert::Infallible;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -43,24 +45,61 @@ impl<S: Send + Sync> FromRequestParts<S> for KeyId {
     }
 }
 
+/// Any other part of a path, percent-decoded; empty where that gives no UTF-8, which nothing is named.
+pub(crate) struct Segment(pub(crate) String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Segment {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Infallible> {
+        let path = Path::<String>::from_request_parts(parts, state).await;
+        Ok(path.map_or_else(|_| Self(String::new()), |Path(segment)| Self(segment)))
+    }
+}
+
 /// The body: a JSON object.
+#[derive(Debug)]
 pub(crate) struct Fields(Map<String, Value>);
 
 impl<S: Send + Sync> FromRequest<S> for Fields {
     type Rejection = Failure;
 
     async fn from_request(request: Request, _state: &S) -> Result<Self, Failure> {
-        let mut body = request.into_body();
-        let bytes = tokio::time::timeout(BODY_TIMEOUT, read(&mut body))
-            .await
-            .map_err(|_| {
-                Failure::bad_request(format!(
-                    "body: it did not arrive within {} seconds",
-                    BODY_TIMEOUT.as_secs()
-                ))
-            })??;
-        Self::parse(&bytes)
+        Self::parse(&body_of(request).await?)
     }
+}
+
+/// The body: a JSON object, or `null`.
+#[derive(Debug)]
+pub(crate) struct OptionalFields(pub(crate) Option<Fields>);
+
+impl<S: Send + Sync> FromRequest<S> for OptionalFields {
+    type Rejection = Failure;
+
+    async fn from_request(request: Request, _state: &S) -> Result<Self, Failure> {
+        Self::parse(&body_of(request).await?)
+    }
+}
+
+impl OptionalFields {
+    pub(crate) fn parse(bytes: &[u8]) -> Result<Self, Failure> {
+        match bytes.trim_ascii() {
+            b"null" => Ok(Self(None)),
+            bytes => Fields::parse(bytes).map(|fields| Self(Some(fields))),
+        }
+    }
+}
+
+/// The whole body of a request.
+async fn body_of(request: Request) -> Result<Bytes, Failure> {
+    let mut body = request.into_body();
+    let arrived = tokio::time::timeout(BODY_TIMEOUT, read(&mut body)).await;
+    arrived.map_err(|_| {
+        Failure::bad_request(format!(
+            "body: it did not arrive within {} seconds",
+            BODY_TIMEOUT.as_secs()
+        ))
+    })?
 }
 
 impl Fields {
@@ -97,6 +136,30 @@ impl Fields {
     pub(crate) fn flag(&self, field: &str) -> Result<bool, Failure> {
         let value = self.0.get(field).and_then(Value::as_bool);
         value.ok_or_else(|| Failure::bad_request(format!("{field}: send true or false")))
+    }
+
+    /// A whole number in `range` that must be there.
+    pub(crate) fn number(&self, field: &str, range: RangeInclusive<u32>) -> Result<u32, Failure> {
+        let number = self.0.get(field).and_then(Value::as_u64);
+        let number = number.and_then(|number| u32::try_from(number).ok());
+        number.filter(|number| range.contains(number)).ok_or_else(|| {
+            let (first, last) = (range.start(), range.end());
+            Failure::bad_request(format!("{field}: send a whole number from {first} to {last}"))
+        })
+    }
+
+    /// A text that may be left out or `null`.
+    pub(crate) fn text(&self, field: &str) -> Result<Option<&str>, Failure> {
+        match self.0.get(field) {
+            None | Some(Value::Null) => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text)),
+            Some(_) => Err(Failure::bad_request(format!("{field}: send a text"))),
+        }
+    }
+
+    /// Whether the field is there and `null`.
+    pub(crate) fn is_null(&self, field: &str) -> bool {
+        self.0.get(field).is_some_and(Value::is_null)
     }
 }
 
@@ -176,6 +239,18 @@ mod tests {
     fn an_optional_name_may_be_absent_but_not_wrong() {
         assert_eq!(fields("{}").optional_name().unwrap(), None);
         assert!(fields("{\"name\": false}").optional_name().is_err());
+    }
+
+    #[test]
+    fn an_optional_body_is_an_object_or_null() {
+        let is_object = |text: &str| {
+            let OptionalFields(fields) = OptionalFields::parse(text.as_bytes()).ok()?;
+            Some(fields.is_some())
+        };
+        assert_eq!((is_object(" null\n"), is_object("{}")), (Some(false), Some(true)));
+        for text in ["", "nul", "nulll", "NULL", "[]", "{", "null null"] {
+            assert_eq!(is_object(text), None, "{text}");
+        }
     }
 
     #[test]

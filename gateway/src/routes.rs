@@ -14,11 +14,11 @@ use crate::backend::Backend;
 use crate::failure::Family;
 use crate::gateway::{Gateway, GatewayConfig};
 use crate::request::refuse;
-use crate::{keys, meta, ports, traffic};
+use crate::{history, keys, live, meta, ports, traffic, usage};
 
 /// One row of the table.
 pub(crate) struct Route {
-    /// `GET`, `POST`, `PATCH`, `DELETE`, or `ANY` for every method.
+    /// `GET`, `POST`, `PUT`, `PATCH`, `DELETE`, or `ANY` for every method.
     method: &'static str,
     path: &'static str,
     access: Access,
@@ -45,9 +45,24 @@ fn table() -> Vec<Route> {
         get("/api/traffic/ports/exact", Key, traffic::exact::list),
         get("/api/keys/{key_id}/traffic/port/exact", Key, traffic::exact::show),
         post("/api/keys/{key_id}/traffic/port/reset", Key, traffic::exact::reset),
+        get("/api/traffic/history", Key, history::totals::list),
+        get("/api/keys/{key_id}/traffic/history", Key, history::totals::show),
+        get("/api/traffic/daily/{date}", Key, history::days::show),
+        post("/api/keys/{key_id}/traffic/history/reset", Key, history::totals::reset),
+        post("/api/traffic/history/cleanup", Key, history::days::clean_up),
+        get("/api/traffic/monthly", Key, history::months::list),
+        get("/api/keys/{key_id}/traffic/monthly", Key, history::months::show),
+        get("/api/keys/{key_id}/cycles", Key, history::cycles::list),
+        put("/api/keys/{key_id}/cycle", Key, history::cycles::set),
         get("/api/system/ports", Key, ports::list),
         post("/api/system/ports/reset", Key, ports::reset),
         get("/api/system/ports/status", Key, ports::check),
+        get("/api/usage/dashboard", Panel, usage::dashboard),
+        get("/api/usage/dates", Panel, usage::dates),
+        get("/api/usage/dashboard/{date}", Panel, usage::dashboard_of_date),
+        get("/api/live/now", Panel, live::now::show),
+        get("/api/live/series", Panel, live::series::show),
+        get("/api/live/top", Panel, live::top::show),
         every_method("/api/v2", Panel, meta::not_implemented),
         every_method("/api/v2/", Panel, meta::not_implemented),
         every_method("/api/v2/{*rest}", Panel, meta::not_implemented),
@@ -69,7 +84,7 @@ pub fn router(backend: Backend, config: GatewayConfig) -> Router {
 /// One route as a person reads it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RouteLine {
-    /// `GET`, `POST`, `PATCH`, `DELETE`, or `ANY` for every method.
+    /// `GET`, `POST`, `PUT`, `PATCH`, `DELETE`, or `ANY` for every method.
     pub method: &'static str,
     /// The path; `{name}` is one segment, `{*name}` all the rest.
     pub path: &'static str,
@@ -112,6 +127,15 @@ fn post<T: 'static, H: Handler<T, Gateway>>(path: &'static str, access: Access, 
         path,
         access,
         handler: on(MethodFilter::POST, Guarded { access, handler }),
+    }
+}
+
+fn put<T: 'static, H: Handler<T, Gateway>>(path: &'static str, access: Access, handler: H) -> Route {
+    Route {
+        method: "PUT",
+        path,
+        access,
+        handler: on(MethodFilter::PUT, Guarded { access, handler }),
     }
 }
 

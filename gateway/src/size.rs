@@ -15,7 +15,7 @@ pub(crate) struct Size<const DECIMALS: u32>(u64);
 /// One decimal: the port routes and the system summary.
 pub(crate) type Size1 = Size<1>;
 
-/// Two decimals: the simple routes.
+/// Two decimals: the simple routes and those of the ledger.
 pub(crate) type Size2 = Size<2>;
 
 impl<const DECIMALS: u32> Size<DECIMALS> {

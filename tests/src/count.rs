@@ -32,6 +32,22 @@ impl Count {
         }
     }
 
+    /// Bytes of both directions.
+    pub fn bytes(&self) -> u64 {
+        self.rx_bytes + self.tx_bytes
+    }
+
+    /// Both together.
+    #[must_use]
+    pub fn and(&self, other: &Self) -> Self {
+        Self {
+            rx_bytes: self.rx_bytes + other.rx_bytes,
+            rx_packets: self.rx_packets + other.rx_packets,
+            tx_bytes: self.tx_bytes + other.tx_bytes,
+            tx_packets: self.tx_packets + other.tx_packets,
+        }
+    }
+
     /// Whether no figure is smaller than `other`'s.
     pub fn covers(&self, other: &Self) -> bool {
         self.rx_bytes >= other.rx_bytes

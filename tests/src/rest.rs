@@ -72,6 +72,16 @@ impl<'lab> Rest<'lab> {
         self.call("POST", path, body)
     }
 
+    /// PUT with a JSON body.
+    pub fn put(&self, path: &str, body: Value) -> Result<Answer> {
+        self.call("PUT", path, Some(body))
+    }
+
+    /// GET of what must be there.
+    pub fn shown(&self, path: &str) -> Result<Value> {
+        self.get(path)?.expect_success().with_context(|| format!("GET {path}"))
+    }
+
     /// DELETE.
     pub fn delete(&self, path: &str) -> Result<Answer> {
         self.call("DELETE", path, None)

@@ -35,6 +35,17 @@ fn a_gateway_of_its_own() -> Result<()> {
         let shown = count::of(&rest.counts()?, key.port);
         ensure!(shown.rx_bytes == 1_000 && shown.tx_packets == 10, "{shown:?}");
         ensure!(rest.keys()? == [key.clone()], "{:?}", rest.keys()?);
+        let history = rest.shown("/api/traffic/history")?["data"].clone();
+        ensure!(history["total_rx_bytes"] == 1_000, "{history:#}");
+    }
+    for path in [
+        "/api/usage/dashboard",
+        "/api/usage/dates",
+        "/api/live/top",
+        "/api/live/top?scope=nobody",
+    ] {
+        let (there, here) = (apart.get(path)?, agent.rest().get(path)?);
+        ensure!(there == here, "{path}: {there:?} and {here:?}");
     }
     let unknown = "/api/keys/00000000-0000-4000-8000-000000000000";
     ensure!(
@@ -47,6 +58,11 @@ fn a_gateway_of_its_own() -> Result<()> {
     let answer = apart.get("/api/keys")?;
     ensure!(
         answer.status == 503 && answer.body["detail"].is_string(),
+        "without its agent: {answer:?}"
+    );
+    let answer = apart.get("/api/live/now")?;
+    ensure!(
+        answer.status == 503 && answer.body["code"] == 503 && answer.body["error"].is_string(),
         "without its agent: {answer:?}"
     );
     ensure!(apart.get("/readyz")?.status == 503, "not ready without its agent");

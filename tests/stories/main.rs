@@ -5,6 +5,7 @@
 //! only another kernel has, a story asks for itself ([`portmeter_tests::needs`]).
 
 mod apart;
+mod backup;
 mod big_tcp;
 mod bystanders;
 mod changes;
@@ -18,10 +19,12 @@ mod faces;
 mod first_session;
 mod following;
 mod fragments;
+mod history;
 mod inspection;
 mod kernel_log;
 mod keys;
 mod lab;
+mod live;
 mod loopback;
 mod metrics;
 mod migration;
@@ -39,6 +42,7 @@ mod stopping;
 mod transfer;
 mod untouched;
 mod upgrades;
+mod usage;
 mod wire;
 mod xdp;
 
@@ -82,11 +86,15 @@ fn main() -> ExitCode {
         ("neighbours", neighbours::STORIES),
         ("keys", keys::STORIES),
         ("resets", resets::STORIES),
+        ("history", history::STORIES),
+        ("usage", usage::STORIES),
+        ("live", live::STORIES),
         ("faces", faces::STORIES),
         ("metrics", metrics::STORIES),
         ("apart", apart::STORIES),
         ("inspection", inspection::STORIES),
         ("doctor", doctor::STORIES),
+        ("backup", backup::STORIES),
         ("refusals", refusals::STORIES),
         ("stopping", stopping::STORIES),
         ("transfer", transfer::STORIES),

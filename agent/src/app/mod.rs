@@ -259,7 +259,13 @@ impl Agent {
         if panel_auth == PanelAuth::Open {
             tracing::warn!("the panel's routes answer without the API key");
         }
-        let backend = Backend::in_process(services.keys, services.traffic, services.ports, services.system);
+        let backend = Backend::in_process(
+            services.keys,
+            services.traffic,
+            services.history,
+            services.ports,
+            services.system,
+        );
         let api_key = self.api_key.clone();
         let router = portmeter_gateway::router(backend, GatewayConfig { api_key, panel_auth });
         portmeter_gateway::serve(listener, router, shutdown)

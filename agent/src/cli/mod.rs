@@ -1,10 +1,12 @@
 //! The command line: what can be asked, and who answers.
 
+mod backup;
 mod doctor;
 mod export;
 mod import;
 mod keys;
 mod prepare;
+mod restore;
 mod uninstall;
 
 use std::net::SocketAddr;
@@ -44,6 +46,10 @@ enum Command {
     Prepare(prepare::Arguments),
     /// Detach the programs and remove the pins; the data stays
     Uninstall(Settings),
+    /// Copy the ledger to one file, beside a running agent or without one
+    Backup(backup::Arguments),
+    /// Make a backup the ledger again; the agent must not run, and the present ledger is kept
+    Restore(restore::Arguments),
     /// List, make, change and remove keys of the running agent
     Key(keys::Arguments),
     /// Write what the ledger has of each key by day, month, hour or minute, as CSV, JSON lines or Parquet
@@ -140,6 +146,8 @@ pub fn run(arguments: Arguments) -> Result<()> {
         }
         Command::Doctor(arguments) => runtime()?.block_on(doctor::run(arguments)),
         Command::Uninstall(settings) => runtime()?.block_on(uninstall::run(&settings.load()?)),
+        Command::Backup(arguments) => runtime()?.block_on(backup::run(arguments)),
+        Command::Restore(arguments) => restore::run(arguments),
         Command::Key(arguments) => runtime()?.block_on(keys::run(arguments)),
         Command::Export(arguments) => runtime()?.block_on(export::run(arguments)),
         Command::Import(arguments) => runtime()?.block_on(import::run(arguments)),

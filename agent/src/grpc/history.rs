@@ -124,7 +124,7 @@ pub(super) fn billing_cycle(rule: &v1::CycleRule, history: &HistoryService) -> R
         },
         Some(Rule::EveryDays(days)) => {
             let first = match rule.first_date.as_str() {
-                "" => history.today(Some(zone)),
+                "" => history.today(zone),
                 date => date
                     .parse::<NaiveDate>()
                     .map_err(|_| invalid("first_date must be a date such as 2026-03-29"))?,

@@ -45,6 +45,7 @@ impl Rpc for HistoryAdapter {
         Ok(Response::new(GetHistoryResponse {
             history: Some(history::key_history(&history)),
             read_at: Some(convert::timestamp(read_at)),
+            today: self.history.day(read_at).to_string(),
         }))
     }
 
@@ -56,6 +57,7 @@ impl Rpc for HistoryAdapter {
         Ok(Response::new(ListHistoriesResponse {
             histories: histories.iter().map(history::key_history).collect(),
             read_at: Some(convert::timestamp(read_at)),
+            today: self.history.day(read_at).to_string(),
         }))
     }
 

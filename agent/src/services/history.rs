@@ -8,7 +8,7 @@ use portmeter_proto::reason::Reason;
 use super::ServiceError;
 use super::keys::find;
 use super::periods::{self, parse_range};
-use crate::calendar::{BillingCycle, Minute};
+use crate::calendar::{BillingCycle, Day, Minute};
 use crate::ledger::Tally;
 use crate::retention::first_of_newest_days;
 use crate::store::{
@@ -272,9 +272,13 @@ impl HistoryService {
         Ok(key)
     }
 
-    /// The calendar day that it is for a zone, or for the ledger.
-    pub fn today(&self, zone: Option<chrono_tz::Tz>) -> chrono::NaiveDate {
-        let zone = zone.unwrap_or(self.store.calendar().zone());
+    /// The ledger's calendar day of a moment.
+    pub fn day(&self, at: DateTime<Utc>) -> Day {
+        self.store.calendar().day(at)
+    }
+
+    /// The calendar day that it is in a zone.
+    pub fn today(&self, zone: chrono_tz::Tz) -> chrono::NaiveDate {
         self.store.now().with_timezone(&zone).date_naive()
     }
 

@@ -9,7 +9,7 @@ use super::{Store, StoreError};
 use crate::calendar::{Day, Hour, Minute};
 
 /// Rows in one piece: some milliseconds.
-const ROWS: usize = 2_000;
+const ROWS: usize = 1_000;
 
 /// The first period of each kind that is kept; `None` removes none.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -7,8 +7,8 @@ use std::path::Path;
 use rusqlite::{Connection, params};
 
 use super::columns::tally;
-use super::open::{self, OpenError};
-use super::outside::OutsideReader;
+use super::open;
+use super::outside::{OutsideReader, ReadError};
 use super::series::{Granularity, Range};
 use super::snapshot::HistoryId;
 use crate::calendar::{Day, Hour, Minute, Month};
@@ -23,7 +23,7 @@ pub enum ExportError {
     NoLedger(String),
     /// The ledger cannot be read.
     #[error(transparent)]
-    Open(#[from] OpenError),
+    Read(#[from] ReadError),
     /// A row could not be handed over.
     #[error("the rows cannot be written")]
     Write(#[source] io::Error),
@@ -62,7 +62,7 @@ impl LedgerExport {
         mut each: impl FnMut(Row) -> io::Result<()>,
     ) -> Result<(), ExportError> {
         let path = self.path.clone();
-        let unreadable = move |error| ExportError::Open(open::damaged_or(error, &path));
+        let unreadable = move |error| ExportError::Read(open::damaged_or(error, &path).into());
         self.reader.read(|transaction| {
             let keys = keys(transaction).map_err(&unreadable)?;
             begin(count(transaction, granularity, range).map_err(&unreadable)?);

@@ -13,10 +13,10 @@ use uuid::Uuid;
 
 use super::columns::unsigned;
 use super::events::{self, Event};
-use super::outside::OutsideReader;
+use super::outside::{OutsideReader, ReadError};
 use super::snapshot::{Entry, Figures, History, HistoryId, Key, KeyId, Snapshot};
 use super::writer::Writer;
-use super::{OpenError, Store, StoreError, keys, ledger};
+use super::{Store, StoreError, keys, ledger};
 use crate::calendar::{Day, Month};
 use crate::transfer::import::{
     Booking, Change, DecidedKey, Decision, DecisionError, Figures as Imported, ImportPlan, Ports, Present,
@@ -34,7 +34,7 @@ pub enum ImportFailure {
     Store(#[from] StoreError),
     /// The ledger cannot be read.
     #[error(transparent)]
-    Open(#[from] OpenError),
+    Read(#[from] ReadError),
 }
 
 impl From<rusqlite::Error> for ImportFailure {

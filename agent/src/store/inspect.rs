@@ -35,7 +35,7 @@ pub fn inspect(folder: &Path) -> Result<Option<LedgerFacts>, OpenError> {
         })?,
     };
     open::check_header(&path)?;
-    let connection = open_read_only(&path)?;
+    let connection = open_read_only(&path, is_at_rest(&path))?;
     open::check_versions(&connection, &path)?;
     open::check_integrity(&connection, &path)?;
     let facts = facts(&connection, last_written_at(&path)).map(Some);
@@ -43,21 +43,25 @@ pub fn inspect(folder: &Path) -> Result<Option<LedgerFacts>, OpenError> {
 }
 
 /// The newer of the file's time and its write-ahead log's.
-fn last_written_at(path: &Path) -> Option<DateTime<Utc>> {
-    let files = [path.to_owned(), path.with_extension("db-wal")];
+pub(super) fn last_written_at(path: &Path) -> Option<DateTime<Utc>> {
+    let files = [path.to_owned(), open::beside(path, "-wal")];
     let times = files
         .iter()
         .filter_map(|file| std::fs::metadata(file).ok()?.modified().ok());
     times.max().map(DateTime::from)
 }
 
+/// Whether nobody works on a ledger: then its file alone holds all of it.
+pub(super) fn is_at_rest(path: &Path) -> bool {
+    !open::beside(path, "-wal").exists()
+}
+
 /// A ledger at rest is opened as one that nobody changes: otherwise SQLite would leave the files of a write-ahead log
 /// beside it, owned by whoever asked. Where such a log is there, it is read too.
-pub(super) fn open_read_only(path: &Path) -> Result<Connection, OpenError> {
-    let has_log = path.with_extension("db-wal").exists();
+pub(super) fn open_read_only(path: &Path, is_at_rest: bool) -> Result<Connection, OpenError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let name: String = path.to_string_lossy().chars().map(escaped).collect();
-    let suffix = if has_log { "" } else { "?immutable=1" };
+    let suffix = if is_at_rest { "?immutable=1" } else { "" };
     let connection = Connection::open_with_flags(format!("file:{name}{suffix}"), flags)?;
     connection.busy_timeout(std::time::Duration::from_secs(5))?;
     Ok(connection)

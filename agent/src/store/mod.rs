@@ -8,10 +8,12 @@
 //!
 //! WAL with synchronous=FULL: what a call has answered survives a power cut.
 
+mod backup;
 mod bookings;
 mod cleanup;
 mod columns;
 mod commits;
+mod copy;
 mod cycles;
 mod events;
 mod export;
@@ -19,11 +21,13 @@ mod faults;
 mod history;
 mod import;
 mod inspect;
+mod kept;
 mod keys;
 mod ledger;
 mod open;
 mod outside;
 mod readers;
+mod restore;
 mod schema;
 mod series;
 mod snapshot;
@@ -45,8 +49,10 @@ use crate::ledger::{Clock, Samples, SystemClock};
 use crate::store::readers::Readers;
 use crate::store::writer::{Surroundings, Writer};
 
+pub use backup::{Backup, BackupError, BackupFacts, back_up};
 pub use bookings::{BookedKey, BookedMinute, Bookings, PartStart};
 pub use cleanup::FirstKept;
+pub use copy::CopyProgress;
 pub use cycles::CycleUsage;
 pub use export::{ExportError, LedgerExport};
 #[cfg(feature = "faults")]
@@ -57,6 +63,8 @@ pub use inspect::{LedgerFacts, inspect};
 pub use keys::lowest_free_port;
 pub use ledger::LifeOrigin;
 pub use open::OpenError;
+pub use outside::ReadError;
+pub use restore::{RestoreError, Restored, check_backup, restore};
 pub use series::{Granularity, MinuteTotal, Range, Together};
 pub use snapshot::{Entry, Figures, History, HistoryId, Key, KeyId, Snapshot};
 pub use writer::NewKey;
@@ -291,6 +299,7 @@ impl Store {
     /// Books a last time, lets go of the database and waits until it is closed. Later calls answer
     /// [`StoreError::Closed`].
     pub async fn close(&self) -> Result<(), StoreError> {
+        self.readers.close();
         let booked = self.send(|writer| (writer.book_all(), ControlFlow::Break(()))).await;
         let thread = self
             .thread

@@ -13,6 +13,13 @@ use super::schema;
 /// The ledger's file within the data folder.
 pub(super) const FILE_NAME: &str = "ledger.db";
 
+/// A file that SQLite keeps beside a database, by its suffix.
+pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
 /// Why the ledger could not be opened; each text is one sentence with the way out.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
@@ -29,23 +36,6 @@ pub enum OpenError {
         /// The newest schema this build knows.
         known: usize,
     },
-    /// The file is of an earlier version, and only looked at: an agent's start brings it up to date.
-    #[error(
-        "the ledger {} has schema {found}, this version has {known}: start this version's agent once, which brings it up \
-         to date",
-        path.display()
-    )]
-    Earlier {
-        /// The file.
-        path: PathBuf,
-        /// Its schema.
-        found: u32,
-        /// This build's schema.
-        known: usize,
-    },
-    /// An agent was started while the file was read.
-    #[error("an agent has begun to work on the ledger {} while it was read: do this again", .0.display())]
-    ChangedMeanwhile(PathBuf),
     /// The file is something else.
     #[error("{} is not a Portmeter ledger ({why}): move it away or choose another data folder", path.display())]
     Foreign {

@@ -13,15 +13,22 @@ const KEPT: usize = 4;
 /// Connections that read.
 pub(super) struct Readers {
     path: PathBuf,
-    idle: Mutex<Vec<Connection>>,
+    /// `None` once the store is closed: the last connection to go folds the write-ahead log into the ledger, and that
+    /// is to be the writer's.
+    idle: Mutex<Option<Vec<Connection>>>,
 }
 
 impl Readers {
     pub(super) fn new(path: &Path) -> Self {
         Self {
             path: path.to_owned(),
-            idle: Mutex::default(),
+            idle: Mutex::new(Some(Vec::new())),
         }
+    }
+
+    /// Lets go of every connection; those that are reading go when they are done.
+    pub(super) fn close(&self) {
+        *self.lock() = None;
     }
 
     /// Reads within one transaction. Blocks: not to be called on a runtime's own threads.
@@ -29,7 +36,7 @@ impl Readers {
         &self,
         work: impl FnOnce(&Transaction<'_>) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        let idle = self.lock().pop();
+        let idle = self.lock().as_mut().ok_or(StoreError::Closed)?.pop();
         let mut connection = match idle {
             Some(connection) => connection,
             None => self.open()?,
@@ -37,8 +44,7 @@ impl Readers {
         let transaction = connection.transaction()?;
         let result = work(&transaction)?;
         drop(transaction);
-        let mut idle = self.lock();
-        if idle.len() < KEPT {
+        if let Some(idle) = self.lock().as_mut().filter(|idle| idle.len() < KEPT) {
             idle.push(connection);
         }
         Ok(result)
@@ -52,7 +58,7 @@ impl Readers {
         Ok(connection)
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Connection>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Vec<Connection>>> {
         self.idle.lock().expect("nothing panics while it holds this lock")
     }
 }

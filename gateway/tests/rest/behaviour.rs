@@ -273,6 +273,10 @@ async fn an_unknown_path_is_not_found_in_its_familys_body() {
         ("//api/keys", &key_family),
         ("/api/users", &panel_family),
         ("/api/live/x", &panel_family),
+        ("/api/usage", &panel_family),
+        ("/api/usage/dashboard/", &panel_family),
+        ("/api/traffic/daily", &key_family),
+        ("/api/traffic/daily/2025-08-05/more", &key_family),
         ("/api/xray/nope?x=1", &panel_family),
         ("/api/system/status", &panel_family),
     ] {

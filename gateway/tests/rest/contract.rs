@@ -29,6 +29,10 @@ struct Route {
     body: Value,
     #[serde(default)]
     bad_bodies: Map<String, Value>,
+    #[serde(default)]
+    bad_queries: Map<String, Value>,
+    #[serde(default)]
+    bad_dates: Vec<String>,
     status: u16,
     answer: Value,
     errors: Vec<String>,
@@ -50,9 +54,17 @@ impl Route {
         format!("{} {}", self.method, self.path)
     }
 
-    /// The path with this id in its place.
+    /// The path with this id in its place, and a day.
     fn path_for(&self, key_id: &str) -> String {
-        self.path.replace("{key_id}", key_id).replace("{*rest}", "any/thing")
+        self.path
+            .replace("{key_id}", key_id)
+            .replace("{date}", "2025-08-05")
+            .replace("{*rest}", "any/thing")
+    }
+
+    /// A method that this route does not answer.
+    fn other_method(&self) -> &'static str {
+        if self.method == "PUT" { "POST" } else { "PUT" }
     }
 
     /// The methods that this route answers.
@@ -60,6 +72,7 @@ impl Route {
         match self.method.as_str() {
             "GET" => &["GET", "HEAD"],
             "POST" => &["POST"],
+            "PUT" => &["PUT"],
             "PATCH" => &["PATCH"],
             "DELETE" => &["DELETE"],
             "ANY" => &["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "BREW"],
@@ -173,9 +186,18 @@ async fn provoke(route: &Route, error: &str) -> Vec<Answer> {
             vec![route.ask(&client, &key_id).await]
         }
         "bad_body" => bad_bodies(route, &client, &key_id).await,
+        "bad_query" | "panel_bad_query" => bad_queries(route, &client, &key_id).await,
+        "bad_date" | "panel_bad_date" => {
+            let mut answers = Vec::new();
+            for date in &route.bad_dates {
+                let path = route.path.replace("{date}", date);
+                answers.push(client.send(route.methods()[0], &path, "").await);
+            }
+            answers
+        }
         "large_body" => {
             let body = format!(
-                "{{\"name\":\"x\",\"is_active\":true,\"other\":\"{}\"}}",
+                "{{\"name\":\"x\",\"is_active\":true,\"rule\":\"daily\",\"other\":\"{}\"}}",
                 "x".repeat(64 * 1024)
             );
             vec![client.send(&route.method, &route.path_for(&key_id), &body).await]
@@ -184,16 +206,16 @@ async fn provoke(route: &Route, error: &str) -> Vec<Answer> {
             let agent = Agent::with_keys(MAX_PORTS);
             vec![route.ask(&Client::of(&agent), "").await]
         }
-        "wrong_method" => {
+        "wrong_method" | "panel_wrong_method" => {
             let path = route.path_for(&key_id);
             vec![
-                client.send("PUT", &path, "").await,
-                client.with_key(None).send("PUT", &path, "{").await,
+                client.send(route.other_method(), &path, "").await,
+                client.with_key(None).send(route.other_method(), &path, "{").await,
             ]
         }
         "no_free_port" => failing(&agent, route, &client, Reason::NoAvailablePort).await,
-        "agent_failed" => failing(&agent, route, &client, Reason::Internal).await,
-        "agent_unavailable" => failing(&agent, route, &client, Reason::Unavailable).await,
+        "agent_failed" | "panel_agent_failed" => failing(&agent, route, &client, Reason::Internal).await,
+        "agent_unavailable" | "panel_agent_unavailable" => failing(&agent, route, &client, Reason::Unavailable).await,
         "not_ready" => {
             agent.set_problems(&["No interface is attached."]);
             let not_attached = route.ask(&client, "").await;
@@ -220,6 +242,39 @@ async fn bad_bodies(route: &Route, client: &Client, key_id: &str) -> Vec<Answer>
                 route.name()
             );
             answers.push(answer);
+        }
+    }
+    answers
+}
+
+/// Each bad query; the answer must name the value at fault first. Where there is a key's id in the path, a wrong one
+/// comes before the query.
+async fn bad_queries(route: &Route, client: &Client, key_id: &str) -> Vec<Answer> {
+    let mut answers = Vec::new();
+    for (name, queries) in &route.bad_queries {
+        for query in queries.as_array().unwrap() {
+            let ask = async |key_id: &str| {
+                let path = format!("{}?{}", route.path_for(key_id), query.as_str().unwrap());
+                client.send(&route.method, &path, "").await
+            };
+            let answer = ask(key_id).await;
+            let body = answer.json();
+            let text = body.get("detail").or_else(|| body.get("error")).and_then(Value::as_str);
+            let text = text.unwrap_or_else(|| panic!("{} {query}: {answer:?}", route.name()));
+            assert!(
+                text.starts_with(&format!("{name}: ")),
+                "{} {query}: {text}",
+                route.name()
+            );
+            answers.push(answer);
+            if route.path.contains("{key_id}") {
+                assert_eq!(
+                    ask("nobody").await.status,
+                    StatusCode::NOT_FOUND,
+                    "{} {query}",
+                    route.name()
+                );
+            }
         }
     }
     answers
@@ -279,8 +334,20 @@ fn every_route_lists_the_errors_that_its_kind_can_have() {
             "panel" => needed.push("panel_no_key"),
             _ => {}
         }
-        if route.method != "ANY" {
-            needed.push("wrong_method");
+        match (route.method.as_str(), route.access.as_str()) {
+            ("ANY", _) => {}
+            (_, "panel") => needed.extend(["panel_wrong_method", "panel_agent_failed", "panel_agent_unavailable"]),
+            _ => needed.push("wrong_method"),
+        }
+        let (bad_query, bad_date) = match route.access.as_str() {
+            "panel" => ("panel_bad_query", "panel_bad_date"),
+            _ => ("bad_query", "bad_date"),
+        };
+        if !route.bad_queries.is_empty() {
+            needed.push(bad_query);
+        }
+        if route.path.contains("{date}") {
+            needed.push(bad_date);
         }
         if route.path.contains("{key_id}") {
             needed.push("unknown_id");
@@ -323,6 +390,9 @@ async fn no_change_to_an_answer_goes_unnoticed() {
     assert!(n_changes > 1000, "only {n_changes} changes were tried");
 }
 
+/// Fields that have a value here and may be null elsewhere.
+const MAY_BE_NULL: [&str; 3] = ["last_activity", "first_date", "change_pct"];
+
 /// Every answer that differs from `value` in one place: a field less, one more, or a value of another type.
 fn changed(value: &Value) -> Vec<Value> {
     let mut results = Vec::new();
@@ -330,13 +400,14 @@ fn changed(value: &Value) -> Vec<Value> {
         Value::Object(fields) => {
             for (name, field) in fields {
                 // A map may lose a row; a record may not lose a field.
-                let is_record = !name.contains('-') && name.parse::<u16>().is_err() && !is_interface(name);
+                let is_record = !name.contains('-') && name.parse::<u16>().is_err() && !is_name(name);
                 if is_record {
                     let mut less = fields.clone();
                     less.remove(name);
                     results.push(Value::Object(less));
                 }
-                for changed in changed(field) {
+                let allowed = |changed: &Value| changed.is_null() && MAY_BE_NULL.contains(&name.as_str());
+                for changed in changed(field).into_iter().filter(|changed| !allowed(changed)) {
                     let mut other = fields.clone();
                     other.insert(name.clone(), changed);
                     results.push(Value::Object(other));
@@ -356,6 +427,7 @@ fn changed(value: &Value) -> Vec<Value> {
                 }
             }
         }
+        Value::String(text) if text.is_empty() => results.extend([Value::from(1), Value::Null, Value::from("x")]),
         Value::String(_) => results.extend([Value::from(1), Value::Null, Value::from("")]),
         Value::Number(number) if number.is_f64() => results.extend([Value::from(1), Value::from("1.0"), Value::Null]),
         Value::Number(_) => results.extend([Value::from(1.5), Value::from("1"), Value::from(-1)]),
@@ -365,6 +437,7 @@ fn changed(value: &Value) -> Vec<Value> {
     results
 }
 
-fn is_interface(name: &str) -> bool {
-    ["eth0", "wg0"].contains(&name)
+/// Whether this is the name of an interface or of a key of the stand-in.
+fn is_name(name: &str) -> bool {
+    ["eth0", "wg0"].contains(&name) || name.starts_with("key ")
 }

@@ -2,6 +2,7 @@
 //!
 //! - `contract` holds every route against the project's own contract, `tests/contract/routes.json`
 //! - `behaviour` holds what shapes cannot say: order of checks, ids, resets, the kept list
+//! - `history` and `panel` hold the same of the routes of the ledger
 //! - `wire` uses real sockets: the listener, its limits and its end, and an agent in another place
 //! - `program` starts the binary
 //!
@@ -11,6 +12,8 @@ mod agent;
 mod ask;
 mod behaviour;
 mod contract;
+mod history;
+mod panel;
 mod program;
 mod shape;
 mod wire;

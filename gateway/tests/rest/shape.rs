@@ -3,7 +3,7 @@
 //! Owns what the contract's words mean. It is written apart from the gateway's own code on purpose: sizes and times
 //! are judged by other means than they are made by.
 
-use chrono::NaiveDateTime;
+use chrono::{NaiveDate, NaiveDateTime};
 use serde_json::{Map, Value};
 
 /// The shapes that `@name` stands for.
@@ -44,6 +44,11 @@ impl Differences<'_> {
 
     fn compare_word(&mut self, place: &str, word: &str, value: &Value) {
         if let Some(name) = word.strip_prefix('@') {
+            let name = match name.strip_suffix("|null") {
+                Some(_) if value.is_null() => return,
+                Some(name) => name,
+                None => name,
+            };
             let shape = self
                 .shapes
                 .get(name)
@@ -126,10 +131,14 @@ fn fits(word: &str, value: &Value) -> bool {
     match word {
         "int" => value.is_u64(),
         "float" => value.is_f64() && value.as_f64() >= Some(0.0),
+        "signed" => value.is_f64(),
         "bool" => value.is_boolean(),
         "text" => text.is_some_and(|text| !text.is_empty()),
         "uuid" => text.is_some_and(is_uuid),
         "iso" => text.is_some_and(is_iso),
+        "zulu" => text.is_some_and(is_zulu),
+        "date" => text.is_some_and(is_date),
+        "month" => text.is_some_and(|text| is_date(&format!("{text}-01"))),
         "unix" => value.as_u64().is_some_and(|seconds| is_recent(seconds as f64)),
         "unix_float" => value.is_f64() && value.as_f64().is_some_and(is_recent),
         "size1" => text.is_some_and(|text| is_size(text, 1)),
@@ -145,7 +154,8 @@ fn is_name_of(kind: &str, name: &str) -> bool {
             .parse::<u16>()
             .is_ok_and(|port| port > 0 && port.to_string() == name),
         "uuid" => is_uuid(name),
-        "interface" => !name.is_empty(),
+        "date" => is_date(name),
+        "interface" | "email" => !name.is_empty(),
         _ => panic!("no kind {kind}"),
     }
 }
@@ -162,6 +172,15 @@ fn is_iso(text: &str) -> bool {
     text.len() == "2025-08-05T12:00:00.000000".len()
         && text.as_bytes()[19] == b'.'
         && NaiveDateTime::parse_from_str(text, "%Y-%m-%dT%H:%M:%S%.6f").is_ok()
+}
+
+/// Whole seconds, a zone, and a date that exists.
+fn is_zulu(text: &str) -> bool {
+    text.len() == "2025-08-05T12:00:00Z".len() && NaiveDateTime::parse_from_str(text, "%Y-%m-%dT%H:%M:%SZ").is_ok()
+}
+
+fn is_date(text: &str) -> bool {
+    text.len() == "2025-08-05".len() && NaiveDate::parse_from_str(text, "%Y-%m-%d").is_ok()
 }
 
 /// Seconds since 1970, between 2025 and 2100: milliseconds would be far outside.

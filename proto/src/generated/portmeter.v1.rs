@@ -738,6 +738,9 @@ pub struct GetHistoryResponse {
     /// When the counters were read.
     #[prost(message, optional, tag = "2")]
     pub read_at: ::core::option::Option<::prost_types::Timestamp>,
+    /// The calendar day of that moment in the ledger's time zone, `YYYY-MM-DD`.
+    #[prost(string, tag = "3")]
+    pub today: ::prost::alloc::string::String,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ListHistoriesRequest {}
@@ -748,6 +751,9 @@ pub struct ListHistoriesResponse {
     /// When the counters were read.
     #[prost(message, optional, tag = "2")]
     pub read_at: ::core::option::Option<::prost_types::Timestamp>,
+    /// The calendar day of that moment in the ledger's time zone, `YYYY-MM-DD`.
+    #[prost(string, tag = "3")]
+    pub today: ::prost::alloc::string::String,
 }
 /// One period's figures.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -3,6 +3,7 @@
 mod agent;
 mod clang;
 mod lab;
+mod ledger;
 mod machine;
 mod overhead;
 mod packet;
@@ -25,6 +26,8 @@ pub(crate) struct Arguments {
 enum Bench {
     /// What the agent takes: memory, CPU time, the time of one sample.
     Agent(agent::Arguments),
+    /// What commits, answers and a year of history take.
+    Ledger(ledger::Arguments),
     /// What counting costs the traffic, beside nftables and pmacct.
     Overhead(overhead::Arguments),
     /// Nanoseconds per packet of the kernel programs beside the same classifier in C.
@@ -36,6 +39,7 @@ enum Bench {
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     match &arguments.bench {
         Bench::Agent(arguments) => agent::run(arguments),
+        Bench::Ledger(arguments) => ledger::run(arguments),
         Bench::Overhead(arguments) => overhead::run(arguments),
         Bench::Packet(arguments) => packet::run(arguments),
         Bench::Rest(arguments) => rest::run(arguments),
