@@ -1,7 +1,7 @@
 //! `portmeter export`: rows of the ledger for other programs, read beside a running agent or without one.
 
 use std::io::{self, BufWriter, IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
 use clap::ValueEnum;
@@ -75,22 +75,14 @@ fn export(arguments: Arguments, interrupted: &CancellationToken) -> Result<()> {
         interrupted,
     };
     let mut ledger = LedgerExport::open(&config.agent.data_dir)?;
-    match arguments.output {
-        None => {
-            // A bar among rows on the same terminal would be in the way.
-            let is_shown = !io::stdout().is_terminal();
-            let written = task.write(&mut ledger, BufWriter::new(io::stdout()), is_shown);
-            match written {
-                // Whoever reads only the first lines (`| head`) closes the pipe early.
-                Err(error) if is_closed_pipe(&error) => Ok(()),
-                other => other,
-            }
-        }
-        Some(path) => {
-            let output = OutputFile::begin(&path)?;
-            task.write(&mut ledger, output.sink()?, true)?;
-            Ok(output.keep()?)
-        }
+    let written = match arguments.output {
+        None => task.write_out(&mut ledger),
+        Some(path) => task.write_file(&mut ledger, &path),
+    };
+    match written {
+        // Whatever else it says: the cause is that somebody wanted it to end.
+        Err(_) if interrupted.is_cancelled() => bail!("the export was interrupted"),
+        other => other,
     }
 }
 
@@ -102,6 +94,22 @@ struct Task<'a> {
 }
 
 impl Task<'_> {
+    fn write_out(&self, ledger: &mut LedgerExport) -> Result<()> {
+        // A bar among rows on the same terminal would be in the way.
+        let is_shown = !io::stdout().is_terminal();
+        match self.write(ledger, BufWriter::new(io::stdout()), is_shown) {
+            // Whoever reads only the first lines (`| head`) closes the pipe early.
+            Err(error) if is_closed_pipe(&error) => Ok(()),
+            other => other,
+        }
+    }
+
+    fn write_file(&self, ledger: &mut LedgerExport, path: &Path) -> Result<()> {
+        let output = OutputFile::begin(path)?;
+        self.write(ledger, output.sink()?, true)?;
+        Ok(output.keep()?)
+    }
+
     fn write(&self, ledger: &mut LedgerExport, sink: impl Write + Send, shows_progress: bool) -> Result<()> {
         let bar = if shows_progress {
             bar("rows")
@@ -111,15 +119,22 @@ impl Task<'_> {
         let mut writer = Writer::begin(self.format, sink).map_err(ExportError::Write)?;
         let begin = |count| bar.set_length(count);
         ledger.rows(self.granularity, self.range, begin, |row| {
-            if self.interrupted.is_cancelled() {
-                return Err(io::Error::new(io::ErrorKind::Interrupted, "the export was interrupted"));
-            }
+            self.go_on()?;
             bar.inc(1);
             writer.write(row)
         })?;
         writer.finish().map_err(ExportError::Write)?;
+        self.go_on().map_err(ExportError::Write)?;
         bar.finish_and_clear();
         Ok(())
+    }
+
+    /// An error once somebody has interrupted.
+    fn go_on(&self) -> io::Result<()> {
+        match self.interrupted.is_cancelled() {
+            true => Err(io::Error::other("interrupted")),
+            false => Ok(()),
+        }
     }
 }
 
@@ -212,6 +227,34 @@ mod tests {
             crate::calendar::Minute(minutes.last).to_string(),
             "2026-03-29T21:59:00Z"
         );
+    }
+
+    #[test]
+    fn an_export_that_is_interrupted_leaves_no_file() {
+        let (data, out) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        drop(crate::store::OpenStore::open(data.path()).unwrap());
+        for is_interrupted in [true, false] {
+            let arguments = Arguments {
+                place: Place {
+                    config: None,
+                    data_dir: Some(data.path().to_owned()),
+                    instance: None,
+                },
+                from: "2026-03-01".to_owned(),
+                to: "2026-03-01".to_owned(),
+                format: Format::Csv,
+                granularity: RowPeriod::Day,
+                output: Some(out.path().join("days.csv")),
+            };
+            let interrupted = CancellationToken::new();
+            if is_interrupted {
+                interrupted.cancel();
+            }
+            let error = export(arguments, &interrupted).err().map(|error| error.to_string());
+            assert_eq!(error.as_deref(), is_interrupted.then_some("the export was interrupted"));
+            let files = std::fs::read_dir(out.path()).unwrap().count();
+            assert_eq!(files, usize::from(!is_interrupted));
+        }
     }
 
     #[test]

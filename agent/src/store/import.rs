@@ -3,24 +3,21 @@
 //! Imported days and months go to the history that the key shows, and the total with them; billing cycles, minutes and
 //! hours stay the agent's own, and so do the current figures, whose baseline moves along.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use rusqlite::{Connection, Transaction, params};
+use rusqlite::{Transaction, params};
 use uuid::Uuid;
 
-use super::columns::unsigned;
 use super::events::{self, Event};
 use super::outside::{OutsideReader, ReadError};
 use super::snapshot::{Entry, Figures, History, HistoryId, Key, KeyId, Snapshot};
 use super::writer::Writer;
-use super::{Store, StoreError, keys, ledger};
-use crate::calendar::{Day, Month};
+use super::{Store, StoreError, imported, keys, ledger};
 use crate::transfer::import::{
-    Booking, Change, DecidedKey, Decision, DecisionError, Figures as Imported, ImportPlan, Ports, Present,
-    PresentImport, PresentKey, decide,
+    Booking, Change, DecidedKey, Decision, DecisionError, ImportPlan, Ports, Present, decide,
 };
 
 /// Why an import did not happen. Nothing has been changed.
@@ -63,7 +60,7 @@ pub fn preview_import(folder: &Path, plan: ImportPlan, ports: &Ports) -> Result<
     let present = match OutsideReader::open(folder)? {
         None => Present::default(),
         Some(mut reader) => reader.read(|transaction| {
-            present(transaction, &plan).map_err(|error| ImportFailure::Store(StoreError::Database(error)))
+            imported::present(transaction, &plan).map_err(|error| ImportFailure::Store(StoreError::Database(error)))
         })?,
     };
     Ok(decide(plan, &present, ports, Uuid::new_v4)?)
@@ -71,7 +68,7 @@ pub fn preview_import(folder: &Path, plan: ImportPlan, ports: &Ports) -> Result<
 
 impl Writer {
     fn import(&mut self, plan: ImportPlan, mut progress: impl FnMut(usize, usize)) -> Result<Decision, ImportFailure> {
-        let present = present(&self.connection, &plan)?;
+        let present = imported::present(&self.connection, &plan)?;
         let ports = Ports {
             configured: self.with.ports.iter().copied().collect(),
             held: self.with.probe.held_ports().map_err(StoreError::PortProbe)?,
@@ -140,7 +137,7 @@ fn book(transaction: &Transaction<'_>, snapshot: &mut Snapshot, booking: &Bookin
     if let Some(change) = &booking.changes.total {
         change_total(transaction, id, figures, change, booking.last_activity)?;
     }
-    note(transaction, booking, history)
+    Ok(imported::note(transaction, booking, history)?)
 }
 
 /// Changes a period's row. A day that was cleaned up is not brought back to be lowered.
@@ -216,55 +213,21 @@ fn change_total(
     }
 }
 
-/// Notes what the source has booked now.
-fn note(transaction: &Transaction<'_>, booking: &Booking, history: HistoryId) -> Result<(), StoreError> {
-    let (changes, booked) = (&booking.changes, &booking.booked);
-    let days = changes
-        .days
-        .keys()
-        .map(|day| ("day", i64::from(day.0), booked.days.get(day)));
-    let months = changes
-        .months
-        .keys()
-        .map(|month| ("month", i64::from(month.0), booked.months.get(month)));
-    let total = std::iter::once(("total", 0, Some(&booked.total)));
-    let mut statement = transaction.prepare_cached(
-        "INSERT INTO import_rows (key_id, source, granularity, period, history_id, rx_bytes, tx_bytes, max_connections,
-                                  sessions)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
-         ON CONFLICT (key_id, source, granularity, period) DO UPDATE SET rx_bytes = excluded.rx_bytes,
-             tx_bytes = excluded.tx_bytes, max_connections = excluded.max_connections, sessions = excluded.sessions",
-    )?;
-    let key_id = booking.key_id.to_string();
-    for (granularity, period, figures) in days.chain(months).chain(total) {
-        let figures = figures.copied().unwrap_or_default();
-        statement.execute(params![
-            key_id,
-            booking.source,
-            granularity,
-            period,
-            history.0,
-            figures.rx_bytes.cast_signed(),
-            figures.tx_bytes.cast_signed(),
-            figures.max_connections.cast_signed(),
-            figures.sessions.cast_signed(),
-        ])?;
-    }
-    Ok(())
-}
-
 fn append_event(transaction: &Transaction<'_>, decision: &Decision, now: DateTime<Utc>) -> rusqlite::Result<()> {
     let sources: BTreeSet<&str> = decision
         .bookings
         .iter()
         .map(|booking| booking.source.as_str())
         .collect();
-    let message = format!(
-        "{} keys were made and histories of {} keys booked from {}",
+    let mut message = format!(
+        "{} keys were made, {} histories booked",
         decision.new_keys.len(),
-        decision.bookings.len(),
-        sources.into_iter().collect::<Vec<_>>().join(", ")
+        decision.bookings.len()
     );
+    for (place, source) in sources.into_iter().enumerate() {
+        message.push_str(if place == 0 { " from " } else { ", " });
+        message.push_str(source);
+    }
     events::append(
         transaction,
         &Event {
@@ -277,63 +240,4 @@ fn append_event(transaction: &Transaction<'_>, decision: &Decision, now: DateTim
             actor: "operator",
         },
     )
-}
-
-/// What the ledger has of what a plan is about.
-fn present(connection: &Connection, plan: &ImportPlan) -> rusqlite::Result<Present> {
-    let mut statement = connection.prepare(
-        "SELECT keys.id, uuid, name, port, max(histories.id) FROM keys
-         LEFT JOIN port_assignments ON port_assignments.key_id = keys.id
-         LEFT JOIN histories ON histories.key_id = keys.id
-         GROUP BY keys.id ORDER BY position",
-    )?;
-    let keys = statement.query_map([], |row| {
-        Ok(PresentKey {
-            id: keys::uuid_column(row, 0)?,
-            uuid: keys::uuid_column(row, 1)?,
-            name: row.get(2)?,
-            port: row.get(3)?,
-            history: HistoryId(row.get::<_, Option<i64>>(4)?.unwrap_or_default()),
-        })
-    })?;
-    let mut present = Present {
-        keys: keys.collect::<rusqlite::Result<_>>()?,
-        imports: HashMap::new(),
-    };
-    let sources: BTreeSet<&str> = plan.histories.iter().map(|history| history.source.as_str()).collect();
-    for source in sources {
-        add_imports(connection, source, &mut present)?;
-    }
-    Ok(present)
-}
-
-fn add_imports(connection: &Connection, source: &str, present: &mut Present) -> rusqlite::Result<()> {
-    let mut statement = connection.prepare_cached(
-        "SELECT key_id, granularity, period, history_id, rx_bytes, tx_bytes, max_connections, sessions
-         FROM import_rows WHERE source = ?1",
-    )?;
-    let mut rows = statement.query([source])?;
-    while let Some(row) = rows.next()? {
-        let place = (keys::uuid_column(row, 0)?, source.to_owned());
-        let import: &mut PresentImport = present.imports.entry(place).or_default();
-        let figures = Imported {
-            rx_bytes: unsigned(row, 4)?,
-            tx_bytes: unsigned(row, 5)?,
-            max_connections: unsigned(row, 6)?,
-            sessions: unsigned(row, 7)?,
-        };
-        match row.get_ref(1)?.as_str()? {
-            "day" => {
-                import.booked.days.insert(Day(row.get(2)?), figures);
-            }
-            "month" => {
-                import.booked.months.insert(Month(row.get(2)?), figures);
-            }
-            _ => {
-                import.booked.total = figures;
-                import.history = HistoryId(row.get(3)?);
-            }
-        }
-    }
-    Ok(())
 }

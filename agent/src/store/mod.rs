@@ -20,6 +20,7 @@ mod export;
 mod faults;
 mod history;
 mod import;
+mod imported;
 mod inspect;
 mod kept;
 mod keys;

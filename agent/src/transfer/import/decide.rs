@@ -5,7 +5,8 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use super::plan::{ImportPlan, ImportedHistory, ImportedKey, Owner, Skipped};
+use super::owners::Owners;
+use super::plan::{ImportPlan, ImportedHistory, ImportedKey, Skipped};
 use super::settle::{Booked, Changes, settle};
 use crate::store::{HistoryId, lowest_free_port};
 
@@ -262,53 +263,4 @@ fn decide_histories(
         });
     }
     Ok(())
-}
-
-/// A key that histories can belong to.
-#[derive(Clone)]
-struct OwnerKey {
-    id: Uuid,
-    name: String,
-    history: HistoryId,
-}
-
-/// The keys that are there and those that are made.
-#[derive(Default)]
-struct Owners {
-    by_id: HashMap<Uuid, OwnerKey>,
-    by_uuid: HashMap<Uuid, OwnerKey>,
-}
-
-impl Owners {
-    fn of(present: &Present, new: &[DecidedKey]) -> Self {
-        let mut owners = Self::default();
-        for key in &present.keys {
-            owners.add(key.id, key.uuid, &key.name, key.history);
-        }
-        for key in new {
-            owners.add(key.id, key.uuid, &key.name, HistoryId::default());
-        }
-        owners
-    }
-
-    fn add(&mut self, id: Uuid, uuid: Uuid, name: &str, history: HistoryId) {
-        let key = OwnerKey {
-            id,
-            name: name.to_owned(),
-            history,
-        };
-        self.by_id.insert(id, key.clone());
-        self.by_uuid.insert(uuid, key);
-    }
-
-    /// `None` where the key may be missing and is.
-    fn find(&self, owner: Owner) -> Result<Option<OwnerKey>, DecisionError> {
-        match owner {
-            Owner::Uuid(uuid) => Ok(self.by_uuid.get(&uuid).cloned()),
-            Owner::Named(name) => match self.by_id.get(&name).or_else(|| self.by_uuid.get(&name)) {
-                Some(key) => Ok(Some(key.clone())),
-                None => Err(DecisionError::NoSuchKey(name)),
-            },
-        }
-    }
 }

@@ -8,6 +8,7 @@ mod error;
 mod fields;
 mod json;
 mod old_server;
+mod owners;
 mod plan;
 mod report;
 mod settle;
