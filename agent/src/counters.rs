@@ -144,6 +144,33 @@ pub trait ConnectionCounter: CounterReader {
     fn correct_active_connections(&self, port: u16, difference: i64) -> std::io::Result<()>;
 }
 
+/// The counters of a kernel that counts nothing: a life of its own, without a port.
+pub struct NoCounters(MapLifeId);
+
+impl Default for NoCounters {
+    fn default() -> Self {
+        Self(MapLifeId(Uuid::new_v4()))
+    }
+}
+
+impl CounterReader for NoCounters {
+    fn map_life(&self) -> MapLifeId {
+        self.0
+    }
+
+    fn ports(&self) -> &[u16] {
+        &[]
+    }
+
+    fn read(&self, _: u16) -> Counter {
+        Counter::default()
+    }
+
+    fn active_connections(&self, _: u16) -> Option<u64> {
+        None
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -27,6 +27,7 @@ pub mod services;
 pub mod state;
 pub mod store;
 pub mod telemetry;
+pub mod transfer;
 
 /// This build's version, the same everywhere it is shown.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

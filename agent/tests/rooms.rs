@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// A word, and where alone in the product's sources it may stand.
-const DOORS: [(&str, &[&str]); 8] = [
+const DOORS: [(&str, &[&str]); 9] = [
     ("aya::", &["agent/src/kernel/"]),
     ("use aya", &["agent/src/kernel/"]),
     ("unsafe {", &["agent/src/kernel/"]),
@@ -12,6 +12,7 @@ const DOORS: [(&str, &[&str]); 8] = [
     ("sock_diag::", &["agent/src/network/"]),
     ("rtnetlink::new", &["agent/src/network/"]),
     ("axum::", &["gateway/src/", "agent/src/metrics/"]),
+    ("use parquet", &["agent/src/transfer/"]),
     ("prometheus_client", &["agent/src/metrics/"]),
 ];
 

@@ -40,6 +40,7 @@ mod refusals;
 mod resets;
 mod rights;
 mod stopping;
+mod transfer;
 mod untouched;
 mod upgrades;
 mod usage;
@@ -98,6 +99,7 @@ fn main() -> ExitCode {
         ("backup", backup::STORIES),
         ("refusals", refusals::STORIES),
         ("stopping", stopping::STORIES),
+        ("transfer", transfer::STORIES),
         ("changes", changes::STORIES),
         ("following", following::STORIES),
         ("promptness", promptness::STORIES),

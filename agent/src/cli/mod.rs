@@ -2,6 +2,8 @@
 
 mod backup;
 mod doctor;
+mod export;
+mod import;
 mod keys;
 mod prepare;
 mod restore;
@@ -50,6 +52,10 @@ enum Command {
     Restore(restore::Arguments),
     /// List, make, change and remove keys of the running agent
     Key(keys::Arguments),
+    /// Write what the ledger has of each key by day, month, hour or minute, as CSV, JSON lines or Parquet
+    Export(export::Arguments),
+    /// Take over keys and history of the old server, or what vnStat counted, into the ledger of a stopped agent
+    Import(import::Arguments),
 }
 
 #[derive(Debug, Args)]
@@ -76,6 +82,10 @@ struct Place {
 }
 
 impl Place {
+    fn load(self) -> Result<Config> {
+        Ok(config::load(&self.flags(), std::env::vars_os())?)
+    }
+
     fn flags(self) -> Flags {
         Flags {
             config: self.config,
@@ -139,6 +149,8 @@ pub fn run(arguments: Arguments) -> Result<()> {
         Command::Backup(arguments) => runtime()?.block_on(backup::run(arguments)),
         Command::Restore(arguments) => restore::run(arguments),
         Command::Key(arguments) => runtime()?.block_on(keys::run(arguments)),
+        Command::Export(arguments) => runtime()?.block_on(export::run(arguments)),
+        Command::Import(arguments) => runtime()?.block_on(import::run(arguments)),
     }
 }
 

@@ -81,7 +81,7 @@ pub(super) fn origin(life: &MapLife) -> LifeOrigin {
 }
 
 /// Names this boot (`random(4)`).
-pub(super) fn boot_id() -> Result<Uuid, KernelError> {
+pub fn boot_id() -> Result<Uuid, KernelError> {
     let what = "/proc/sys/kernel/random/boot_id";
     let text = std::fs::read_to_string(what).map_err(|source| KernelError::Environment { what, source })?;
     Uuid::parse_str(text.trim()).map_err(|error| KernelError::Environment {

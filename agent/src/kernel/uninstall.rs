@@ -1,11 +1,8 @@
 //! Taking everything out of the kernel again.
 
-use std::sync::Arc;
-
 use super::link::detach_and_unpin;
 use super::pins::Place;
-use super::takeover::Found;
-use super::{KernelCounters, KernelError, Pins, Predecessor, clsact, life};
+use super::{KernelError, Pins, Predecessor, clsact, pinned};
 
 /// What an instance leaves when its programs are detached: counters that have come to rest, still pinned.
 pub struct Leftover {
@@ -32,14 +29,6 @@ pub fn uninstall(instance: &str, interfaces: &[String]) -> Result<Leftover, Kern
     }
     detach_and_unpin(&pins.connections_link());
     clsact::detach_all(&pins, interfaces);
-    let mut counters = Vec::new();
-    for place in [Place::Maps, Place::Successors] {
-        if let Found::Maps(life) = life::find(&pins, place)? {
-            counters.push(Predecessor {
-                counters: Arc::new(KernelCounters::from_pins(&pins, place)?),
-                origin: life::origin(&life),
-            });
-        }
-    }
+    let counters = pinned::found(&pins)?;
     Ok(Leftover { pins, counters })
 }

@@ -117,14 +117,14 @@ fn make_file(path: &Path) -> io::Result<()> {
 
 /// What a file at rest looks like; another look that is the same means that nobody has written to it in between.
 #[derive(Debug, PartialEq, Eq)]
-struct AtRest {
+pub(super) struct AtRest {
     inode: u64,
     size_bytes: u64,
     modified_at: Option<SystemTime>,
 }
 
 impl AtRest {
-    fn look(path: &Path) -> Option<Self> {
+    pub(super) fn look(path: &Path) -> Option<Self> {
         let metadata = fs::metadata(path).ok().filter(|_| is_at_rest(path))?;
         Some(Self {
             inode: metadata.ino(),

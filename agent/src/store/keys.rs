@@ -56,7 +56,7 @@ fn cycle(row: &Row<'_>) -> rusqlite::Result<Option<BillingCycle>> {
     Ok(Some(BillingCycle { rule, zone }))
 }
 
-fn uuid_column(row: &Row<'_>, column: usize) -> rusqlite::Result<Uuid> {
+pub(super) fn uuid_column(row: &Row<'_>, column: usize) -> rusqlite::Result<Uuid> {
     let text: String = row.get(column)?;
     Uuid::parse_str(&text)
         .map_err(|error| rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, error.into()))

@@ -12,6 +12,7 @@ const STEPS: &[M<'static>] = &[
     M::up(include_str!("migrations/001_keys_and_checkpoints.sql")),
     M::up(include_str!("migrations/002_connections.sql")),
     M::up(include_str!("migrations/003_history.sql")),
+    M::up(include_str!("migrations/004_imports.sql")),
 ];
 
 /// Every migration, in order.

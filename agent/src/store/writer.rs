@@ -42,7 +42,7 @@ pub(super) struct Surroundings {
 /// The only one who writes.
 pub(super) struct Writer {
     pub(super) connection: Connection,
-    with: Surroundings,
+    pub(super) with: Surroundings,
     life: MapLifeId,
     /// The counter up to which each port is booked; as in the table.
     checkpoints: HashMap<u16, Counter>,
@@ -317,7 +317,7 @@ impl Writer {
 
     /// A change with nothing but its bookings, or with an edit; see [`Self::change`]. `handed_over` are the ports that
     /// change hands.
-    fn edit(
+    pub(super) fn edit(
         &mut self,
         ports: &[u16],
         handed_over: &[u16],
