@@ -4,8 +4,10 @@ mod agent;
 mod clang;
 mod lab;
 mod machine;
+mod nftables;
 mod overhead;
 mod packet;
+mod peers;
 mod portmeter;
 mod process;
 mod rest;
@@ -29,6 +31,8 @@ enum Bench {
     Overhead(overhead::Arguments),
     /// Nanoseconds per packet of the kernel programs beside the same classifier in C.
     Packet(packet::Arguments),
+    /// Bytes that `kill -9` takes from Portmeter, vnStat and pmacct.
+    Peers(peers::Arguments),
     /// Requests per second of the REST gateway beside a bare axum route.
     Rest(rest::Arguments),
 }
@@ -38,6 +42,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         Bench::Agent(arguments) => agent::run(arguments),
         Bench::Overhead(arguments) => overhead::run(arguments),
         Bench::Packet(arguments) => packet::run(arguments),
+        Bench::Peers(arguments) => peers::run(arguments),
         Bench::Rest(arguments) => rest::run(arguments),
     }
 }
