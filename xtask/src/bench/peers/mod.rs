@@ -33,7 +33,7 @@ pub(crate) struct Arguments {
     /// Seconds from the last save to the kill; less than a minute, when the next save is due
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=55))]
     seconds_after_save: u64,
-    /// vnStat's SaveInterval: 5 is its default, and makes a round take ten minutes
+    /// vnStat's SaveInterval: 5 is its default, and makes a round take eleven minutes
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=60))]
     vnstat_save_minutes: u64,
 }
