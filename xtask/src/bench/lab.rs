@@ -4,6 +4,7 @@
 
 use std::fs::File;
 use std::process::{self, Command};
+use std::thread;
 
 use anyhow::{Context, Result, ensure};
 use nix::sched::{CloneFlags, setns};
@@ -60,13 +61,31 @@ impl Host {
         setns(File::open(self.path())?, CloneFlags::CLONE_NEWNET).context("entering a namespace")
     }
 
+    /// Does `work` on a thread in here.
+    pub(super) fn inside<T: Send>(&self, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+        let worker = || {
+            self.enter()?;
+            work()
+        };
+        thread::scope(|scope| scope.spawn(worker).join()).unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    }
+
     /// Packets that the interface has received, as its driver counts them.
     pub(super) fn received_packets(&self) -> Result<u64> {
+        self.received("packets")
+    }
+
+    /// Their bytes, link headers included.
+    pub(super) fn received_bytes(&self) -> Result<u64> {
+        self.received("bytes")
+    }
+
+    fn received(&self, what: &str) -> Result<u64> {
         let text = command::output(Command::new("ip").args(["-n", &self.name, "-j", "-s", "link", "show", INTERFACE]))?;
         let shown: Value = serde_json::from_str(&text)?;
-        shown[0]["stats64"]["rx"]["packets"]
+        shown[0]["stats64"]["rx"][what]
             .as_u64()
-            .context("ip tells no received packets")
+            .with_context(|| format!("ip tells no received {what}"))
     }
 
     fn path(&self) -> String {

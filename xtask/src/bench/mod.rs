@@ -5,8 +5,10 @@ mod clang;
 mod lab;
 mod ledger;
 mod machine;
+mod nftables;
 mod overhead;
 mod packet;
+mod peers;
 mod portmeter;
 mod process;
 mod rest;
@@ -32,6 +34,8 @@ enum Bench {
     Overhead(overhead::Arguments),
     /// Nanoseconds per packet of the kernel programs beside the same classifier in C.
     Packet(packet::Arguments),
+    /// Bytes that `kill -9` takes from Portmeter, vnStat and pmacct.
+    Peers(peers::Arguments),
     /// Requests per second of the REST gateway beside a bare axum route.
     Rest(rest::Arguments),
 }
@@ -42,6 +46,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         Bench::Ledger(arguments) => ledger::run(arguments),
         Bench::Overhead(arguments) => overhead::run(arguments),
         Bench::Packet(arguments) => packet::run(arguments),
+        Bench::Peers(arguments) => peers::run(arguments),
         Bench::Rest(arguments) => rest::run(arguments),
     }
 }

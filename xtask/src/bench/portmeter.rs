@@ -61,6 +61,11 @@ impl<'lab> Portmeter<'lab> {
         self.process.id()
     }
 
+    /// Ends it by SIGKILL: its programs and pins stay, for the next start to find.
+    pub(super) fn kill(self) -> Result<()> {
+        self.process.kill()
+    }
+
     /// Makes keys until there are `count`; each has a port of its own.
     pub(super) fn make_keys(&self, count: usize) -> Result<()> {
         let keys: Value = serde_json::from_str(&self.get("/api/keys")?)?;

@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
+use crate::command;
+
 /// How long anything may take to come about.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -30,8 +32,22 @@ impl Running {
     }
 }
 
+impl Running {
+    /// Ends it and its children by SIGKILL, all at once, and waits until they are gone.
+    pub(super) fn kill(mut self) -> Result<()> {
+        let children = children(self.id())?;
+        let ids = children.iter().copied().chain([self.0.id()]).map(|id| id.to_string());
+        command::output(Command::new("kill").arg("-KILL").args(ids))?;
+        self.0.wait()?;
+        wait_until("killed processes are gone", || !children.iter().any(|id| is_alive(*id)))
+    }
+}
+
 impl Drop for Running {
     fn drop(&mut self) {
+        if let Ok(Some(_)) = self.0.try_wait() {
+            return;
+        }
         let _ = Command::new("kill").args(["-TERM", &self.0.id().to_string()]).status();
         let _ = self.0.wait();
     }
@@ -39,14 +55,19 @@ impl Drop for Running {
 
 /// Waits until `is_true`; `what` says what for.
 pub(super) fn wait_until(what: &str, mut is_true: impl FnMut() -> bool) -> Result<()> {
+    wait_for(what, PATIENCE, || Ok(is_true().then_some(())))
+}
+
+/// Waits until `find` finds something, at most for `patience`; `what` says what for.
+pub(super) fn wait_for<T>(what: &str, patience: Duration, mut find: impl FnMut() -> Result<Option<T>>) -> Result<T> {
     let started = Instant::now();
-    while started.elapsed() < PATIENCE {
-        if is_true() {
-            return Ok(());
+    while started.elapsed() < patience {
+        if let Some(found) = find()? {
+            return Ok(found);
         }
         std::thread::sleep(Duration::from_millis(50));
     }
-    bail!("waited {} s in vain until {what}", PATIENCE.as_secs())
+    bail!("waited {} s in vain until {what}", patience.as_secs())
 }
 
 /// CPU time of a process and its children so far, all threads, in nanoseconds.
@@ -69,6 +90,13 @@ pub(super) fn task_cpu_time_ns(task: &Path) -> Option<u64> {
 fn children(process: u32) -> Result<Vec<u32>> {
     let ids = fs::read_dir("/proc")?.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
     Ok(ids.filter(|id| parent(*id) == Some(process)).collect())
+}
+
+/// Whether it runs; what only waits for its parent to take notice does not.
+fn is_alive(process: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+    let state = stat.rsplit_once(") ").map(|(_, fields)| fields);
+    state.is_some_and(|fields| !fields.starts_with(['Z', 'X']))
 }
 
 fn parent(process: u32) -> Option<u32> {

@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, ensure};
 use clap::ValueEnum;
 
-use super::nftables::{self, Nftables};
 use super::pmacct::Pmacct;
 use super::tcx_nothing::TcxNothing;
 use super::xdp_nothing::XdpNothing;
 use crate::bench::lab::Lab;
+use crate::bench::nftables::{self, Nftables};
 use crate::bench::portmeter::Portmeter;
 
 /// Ports that every contender counts, each way.
@@ -113,7 +113,7 @@ impl<'lab> Active<'lab> {
     pub(super) fn check_counted(&self, port: u16) -> Result<()> {
         let packets = match self {
             Self::Portmeter(portmeter) => portmeter.received_packets(port)?,
-            Self::Nftables(nftables) => nftables.received_packets(port)?,
+            Self::Nftables(nftables) => nftables.received(port)?.packets,
             Self::Pmacct(pmacct) => pmacct.received_packets(port)?,
             Self::TcxNothing { .. } | Self::XdpNothing { .. } => return Ok(()),
         };

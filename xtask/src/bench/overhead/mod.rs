@@ -5,7 +5,6 @@
 //! what counts is the median of those ratios and differences over the rounds. docs/benchmarks.md says more.
 
 mod contender;
-mod nftables;
 mod pmacct;
 mod program;
 mod report;

@@ -16,7 +16,7 @@ use nix::time::{ClockId, clock_gettime};
 use nix::unistd::Pid;
 use serde_json::Value;
 
-use crate::bench::lab::{Host, Lab, SERVER_ADDRESS};
+use crate::bench::lab::{Lab, SERVER_ADDRESS};
 use crate::bench::process::{Running, cpu_time_ns, task_cpu_time_ns, wait_until};
 use crate::command;
 
@@ -107,10 +107,10 @@ impl<'lab> Workload<'lab> {
 /// counting is short. The sender's thread is charged for the soft interrupts that its own sending causes; what the
 /// kernel hands to the CPU's ksoftirqd instead is added.
 pub(super) fn small_packets(lab: &Lab, packets: u32, processes: &[u32]) -> Result<Cost> {
-    let sink = inside(&lab.server, sink)?;
+    let sink = lab.server.inside(sink)?;
     let processes_time_ns = || processes.iter().map(|id| cpu_time_ns(*id)).sum::<Result<u64>>();
     let before_ns = processes_time_ns()?;
-    let kernel_ns = inside(&lab.client, || send(packets))?;
+    let kernel_ns = lab.client.inside(|| send(packets))?;
     let processes_ns = processes_time_ns()?.saturating_sub(before_ns);
     drop(sink);
     let per_packet = |ns: u64| ns as f64 / f64::from(packets);
@@ -118,15 +118,6 @@ pub(super) fn small_packets(lab: &Lab, packets: u32, processes: &[u32]) -> Resul
         kernel_ns: per_packet(kernel_ns),
         processes_ns: per_packet(processes_ns),
     })
-}
-
-/// Does `work` on a thread in the host's namespace.
-fn inside<T: Send>(host: &Host, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
-    let worker = || {
-        host.enter()?;
-        work()
-    };
-    thread::scope(|scope| scope.spawn(worker).join()).unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 fn sink() -> Result<UdpSocket> {

@@ -8,7 +8,7 @@ use std::process::Stdio;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::bench::lab::Host;
+use super::lab::Host;
 use crate::command;
 
 /// One lookup each way.
@@ -42,6 +42,22 @@ fn table(sets: &str, received: &str, sent: &str) -> String {
     )
 }
 
+/// Packets of the IP layer, and their bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Count {
+    pub(super) packets: u64,
+    pub(super) bytes: u64,
+}
+
+/// As listed: `… 10100 counter packets 12 bytes 3456`; what came in is listed first.
+fn listed_count(listed: &str, port: u16) -> Option<Count> {
+    let (_, after) = listed.split_once(&format!(" {port} counter packets "))?;
+    let mut words = after.split(|letter: char| letter.is_whitespace() || letter == ',');
+    let packets = words.next()?.parse().ok()?;
+    let bytes = words.nth(1)?.parse().ok()?;
+    Some(Count { packets, bytes })
+}
+
 /// A loaded table, deleted when dropped.
 pub(super) struct Nftables<'lab> {
     host: &'lab Host,
@@ -57,17 +73,10 @@ impl<'lab> Nftables<'lab> {
         Ok(Self { host })
     }
 
-    /// As listed: `… 10100 counter packets 12 bytes 3456`; what came in is listed first.
-    pub(super) fn received_packets(&self, port: u16) -> Result<u64> {
+    /// What the port's counter at input has counted.
+    pub(super) fn received(&self, port: u16) -> Result<Count> {
         let listed = command::output(self.host.command("nft").args(["list", "table", "inet", "bench"]))?;
-        let counter = format!("{port} counter packets ");
-        let (_, after) = listed
-            .split_once(&counter)
-            .context("nft lists no counter of the port")?;
-        let packets = after.split_whitespace().next().unwrap_or_default();
-        packets
-            .parse()
-            .with_context(|| format!("nft lists {packets} as packets"))
+        listed_count(&listed, port).with_context(|| format!("nft lists no counter of port {port}"))
     }
 }
 
@@ -89,5 +98,18 @@ mod tests {
         let ports = 10_001..=10_100;
         assert_eq!(rules(ports.clone()).matches(" counter").count(), 200);
         assert_eq!(set(ports).matches(" @").count(), 2);
+    }
+
+    #[test]
+    fn a_ports_count_is_found_in_a_rule_and_in_a_set() {
+        let received = Some(Count {
+            packets: 12,
+            bytes: 3456,
+        });
+        let rules = "th dport 10001 counter packets 12 bytes 3456\nth sport 10001 counter packets 1 bytes 2";
+        assert_eq!(listed_count(rules, 10_001), received);
+        let set = "elements = { 10001 counter packets 12 bytes 3456, 10002 counter packets 0 bytes 0 }";
+        assert_eq!(listed_count(set, 10_001), received);
+        assert_eq!(listed_count(rules, 1), None);
     }
 }
