@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use chrono::{Datelike as _, Days, Months, NaiveDate};
+use chrono::{Datelike as _, Days, NaiveDate};
 use serde::{Serialize, Serializer};
 
 /// The first day that a ledger can know.
@@ -47,11 +47,6 @@ impl Month {
 
     pub(crate) fn first_day(self) -> NaiveDate {
         self.0
-    }
-
-    pub(crate) fn last_day(self) -> NaiveDate {
-        let next = self.0.checked_add_months(Months::new(1));
-        next.and_then(|next| next.pred_opt()).unwrap_or(self.0)
     }
 }
 
@@ -119,9 +114,7 @@ mod tests {
         let month = Month::parse("2024-02").unwrap();
         assert_eq!(month.to_string(), "2024-02");
         assert_eq!(month.first_day().to_string(), "2024-02-01");
-        assert_eq!(month.last_day().to_string(), "2024-02-29");
         assert_eq!(Month::of(day("2024-02-17").unwrap()), month);
-        assert_eq!(Month::parse("9999-12").unwrap().last_day().to_string(), "9999-12-31");
         for text in [
             "",
             "2024",

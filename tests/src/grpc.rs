@@ -5,12 +5,14 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use portmeter_proto::api_key::METADATA_NAME;
+use portmeter_proto::v1::history_service_client::HistoryServiceClient;
 use portmeter_proto::v1::key_service_client::KeyServiceClient;
 use portmeter_proto::v1::system_service_client::SystemServiceClient;
 use portmeter_proto::v1::traffic_service_client::TrafficServiceClient;
 use portmeter_proto::v1::{
-    GetStateRequest, GetStateResponse, GetTrafficRequest, Key, ListKeysRequest, ListTrafficRequest,
-    WatchTrafficRequest, WatchTrafficResponse,
+    GetBookingSnapshotRequest, GetBookingSnapshotResponse, GetStateRequest, GetStateResponse, GetTrafficRequest, Key,
+    ListKeysRequest, ListTrafficRequest, WatchBookingsRequest, WatchBookingsResponse, WatchTrafficRequest,
+    WatchTrafficResponse,
 };
 use tokio::runtime::{Builder, Runtime};
 use tonic::metadata::{Ascii, MetadataValue};
@@ -118,6 +120,34 @@ impl Grpc {
             }
             Ok(messages)
         })
+    }
+
+    /// The bookings after a commit, as a follower gets them, up to a commit with a number of at least `until`; or the
+    /// status with which the position is refused.
+    pub fn bookings(&self, after: u64, until: u64) -> Result<Result<Vec<WatchBookingsResponse>, Code>> {
+        let mut client = HistoryServiceClient::new(self.channel.clone());
+        let request = self.request(WatchBookingsRequest { after_sequence: after });
+        self.runtime.block_on(async {
+            let mut stream = match client.watch_bookings(request).await {
+                Ok(stream) => stream.into_inner(),
+                Err(status) => return Ok(Err(status.code())),
+            };
+            let mut messages: Vec<WatchBookingsResponse> = Vec::new();
+            while messages.last().is_none_or(|message| message.sequence < until) {
+                messages.push(stream.message().await?.context("the bookings ended")?);
+            }
+            Ok(Ok(messages))
+        })
+    }
+
+    /// The number of the last commit, and every key's lifetime total with it.
+    pub fn booking_snapshot(&self) -> Result<GetBookingSnapshotResponse> {
+        let mut client = HistoryServiceClient::new(self.channel.clone());
+        let request = self.request(GetBookingSnapshotRequest {});
+        Ok(self
+            .runtime
+            .block_on(client.get_booking_snapshot(request))?
+            .into_inner())
     }
 
     /// The agent's state.

@@ -24,6 +24,7 @@ mod inspection;
 mod kernel_log;
 mod keys;
 mod lab;
+mod ledger;
 mod live;
 mod loopback;
 mod metrics;
@@ -88,6 +89,7 @@ fn main() -> ExitCode {
         ("resets", resets::STORIES),
         ("history", history::STORIES),
         ("usage", usage::STORIES),
+        ("ledger", ledger::STORIES),
         ("live", live::STORIES),
         ("faces", faces::STORIES),
         ("metrics", metrics::STORIES),

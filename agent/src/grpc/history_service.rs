@@ -15,6 +15,8 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
 use super::{convert, history};
+use crate::calendar::Day;
+use crate::ledger::Tally;
 use crate::services::{HistoryService, PeriodQuery};
 use crate::store::PartStart;
 
@@ -41,11 +43,23 @@ impl Rpc for HistoryAdapter {
     type WatchBookingsStream = Pin<Box<dyn Stream<Item = Result<WatchBookingsResponse, Status>> + Send>>;
 
     async fn get_history(&self, request: Request<GetHistoryRequest>) -> Result<Response<GetHistoryResponse>, Status> {
-        let (history, read_at) = self.history.get(&request.get_ref().key_id)?;
+        let GetHistoryRequest {
+            key_id,
+            include_days,
+            month,
+        } = request.get_ref();
+        let (with, month) = self.history.get_with(key_id, *include_days, month.as_deref()).await?;
+        let id = with.history.key.id;
+        let day = |(day, tally): &(i64, Tally)| {
+            let day = Day(i32::try_from(*day).unwrap_or_default());
+            history::period(day.to_string(), id, tally)
+        };
         Ok(Response::new(GetHistoryResponse {
-            history: Some(history::key_history(&history)),
-            read_at: Some(convert::timestamp(read_at)),
-            today: self.history.day(read_at).to_string(),
+            history: Some(history::key_history(&with.history)),
+            read_at: Some(convert::timestamp(with.read_at)),
+            today: self.history.day(with.read_at).to_string(),
+            days: with.days.iter().map(day).collect(),
+            month: month.map(|month| history::period(month.to_string(), id, &with.month)),
         }))
     }
 

@@ -202,21 +202,11 @@ impl Samples {
     /// The same for some ports only.
     pub fn take(&self, at: DateTime<Utc>, reader: &dyn CounterReader, ports: &[u16]) -> Taken {
         let mut state = self.lock();
-        let minute = Minute::of(at);
         let mut taken = Taken::default();
         for number in ports {
-            let Ok(index) = state.numbers.binary_search(number) else {
-                continue;
-            };
-            let port = &mut state.ports[index];
-            let step = port
-                .open
-                .sample(minute, at, reader.read(*number), reader.active_connections(*number));
-            let bytes = step
-                .filter(|_| port.is_assigned)
-                .map(|tally| tally.traffic.total_bytes());
-            state.unseen_bytes += bytes.unwrap_or_default();
-            taken.ports.extend(state.take_port(index));
+            if let Some(index) = state.sample_port(*number, at, reader) {
+                taken.ports.extend(state.take_port(index));
+            }
         }
         taken
     }
@@ -269,6 +259,9 @@ impl Samples {
 
     /// What an answer of this moment adds to the state after commit `sequence`. `None` when that is not the last commit
     /// any more: the caller looks again.
+    ///
+    /// The ports are sampled for it, so that what was answered once, a highest number of connections for example, is in
+    /// every later answer too.
     pub fn unbooked(
         &self,
         sequence: u64,
@@ -276,7 +269,7 @@ impl Samples {
         reader: &dyn CounterReader,
         ports: impl Iterator<Item = Option<u16>>,
     ) -> Option<Unbooked> {
-        let state = self.lock();
+        let mut state = self.lock();
         if state.sequence != sequence {
             return None;
         }
@@ -349,18 +342,25 @@ impl State {
         })
     }
 
-    fn view(&self, number: u16, at: DateTime<Utc>, reader: &dyn CounterReader) -> (Pending, bool) {
-        let Ok(index) = self.numbers.binary_search(&number) else {
+    /// Samples one port; gives its place.
+    fn sample_port(&mut self, number: u16, at: DateTime<Utc>, reader: &dyn CounterReader) -> Option<usize> {
+        let index = self.numbers.binary_search(&number).ok()?;
+        let port = &mut self.ports[index];
+        let (counter, connections) = (reader.read(number), reader.active_connections(number));
+        let step = port.open.sample(Minute::of(at), at, counter, connections);
+        let key_step = step.filter(|_| port.is_assigned);
+        self.unseen_bytes += key_step.map_or(0, |tally| tally.traffic.total_bytes());
+        Some(index)
+    }
+
+    fn view(&mut self, number: u16, at: DateTime<Utc>, reader: &dyn CounterReader) -> (Pending, bool) {
+        let Some(index) = self.sample_port(number, at, reader) else {
             return Default::default();
         };
         let port = &self.ports[index];
         let mut pending = port.taken.clone();
         pending.add_all(&port.open.pending);
-        let connections = reader.active_connections(number);
-        if let Some(step) = port.open.step(at, reader.read(number), connections) {
-            pending.add(Minute::of(at), &step);
-        }
-        (pending, connections.unwrap_or(port.open.connections) > 0)
+        (pending, port.open.connections > 0)
     }
 }
 

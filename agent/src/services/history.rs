@@ -8,20 +8,22 @@ use portmeter_proto::reason::Reason;
 use super::ServiceError;
 use super::keys::find;
 use super::periods::{self, parse_range};
-use crate::calendar::{BillingCycle, Day, Minute};
+use crate::calendar::{BillingCycle, Day, Minute, Month};
 use crate::ledger::Tally;
 use crate::retention::first_of_newest_days;
 use crate::store::{
-    Bookings, CycleUsage, FirstKept, Granularity, HistoryId, Key, KeyHistory, KeyId, MinuteTotal, PartStart, Range,
-    Store, Together,
+    Bookings, CycleUsage, FirstKept, Granularity, HistoryId, Key, KeyHistory, KeyHistoryWith, KeyId, MinuteTotal,
+    PartStart, Range, Store, Together,
 };
 
 /// Rows in a page where the caller names no number, and at most.
 const PAGE_SIZE: usize = 10_000;
 const PAGE_SIZE_MAX: usize = 50_000;
 
-/// How far back live views go: as far as minutes are kept.
-const LIVE_PERIOD_MAX_SECONDS: u32 = 48 * 60 * 60;
+/// How far back live views go: as far as hours are kept, of all keys together even by the minute.
+const LIVE_PERIOD_MAX_SECONDS: u32 = 60 * 24 * 60 * 60;
+/// How far back one key's are by the minute.
+const MINUTES_PERIOD_SECONDS: u32 = 48 * 60 * 60;
 /// Most points in a series.
 const POINTS_MAX: u32 = 1_440;
 /// How far back views finer than a minute go.
@@ -85,6 +87,39 @@ impl HistoryService {
         let state = self.store.state();
         let history = state.key_history(id).ok_or_else(ServiceError::key_not_found)?;
         Ok((history, state.read_at))
+    }
+
+    /// The same with the key's days and a month, read at one moment: `month` as text, the present one when empty. With a
+    /// month its days alone are told.
+    pub async fn get_with(
+        &self,
+        key_id: &str,
+        include_days: bool,
+        month: Option<&str>,
+    ) -> Result<(KeyHistoryWith, Option<Month>), ServiceError> {
+        let id = self.id(key_id)?;
+        let month = match month {
+            None => None,
+            Some("") => Some(self.store.calendar().month(self.store.now())),
+            Some(text) => Some(
+                text.parse::<Month>()
+                    .map_err(|error| invalid(format!("month: {error}")))?,
+            ),
+        };
+        let days = match month {
+            _ if !include_days => None,
+            None => Some(Range {
+                first: i64::MIN,
+                last: i64::MAX,
+            }),
+            Some(month) => Some(Range {
+                first: month.first_day().0.into(),
+                last: month.last_day().0.into(),
+            }),
+        };
+        let number = month.map(|month| month.0.into());
+        let history = self.store.key_history_with(id, days, number).await?;
+        Ok((history, month))
     }
 
     /// Every key's totals in creation order, and when they were read.
@@ -166,37 +201,59 @@ impl HistoryService {
         if is_fine {
             return Err(invalid("granularity must be a multiple of 60 seconds for one key"));
         }
-        let minutes_each = i64::from(granularity_seconds / 60);
-        let last = Minute::of(self.store.now()).0;
-        let first = last + 1 - i64::from(count) * minutes_each;
-        let range = Range { first, last };
-        let minutes: Vec<(i64, u64)> = if key_id.is_empty() {
-            let totals = self.store.minute_totals(range).await?;
-            totals
-                .iter()
-                .map(|(minute, total)| (*minute, of_total(metric, total)))
-                .collect()
+        let by_hour = !key_id.is_empty() && period_seconds > MINUTES_PERIOD_SECONDS;
+        if by_hour && !granularity_seconds.is_multiple_of(3_600) {
+            return Err(invalid(
+                "granularity must be a multiple of 3600 seconds for one key over more than 48 hours",
+            ));
+        }
+        // The present minute or hour is the last one, as a whole.
+        let now = self.store.now();
+        let end = if by_hour {
+            self.store.calendar().hour(now).0 + 3_600
         } else {
-            if metric == Metric::OnlineKeys {
-                return Err(invalid("online keys are counted over all keys together, not for one"));
-            }
-            let id = self.id(key_id)?;
-            let page = self
-                .store
-                .key_periods(id, Granularity::Minute, range, usize::MAX)
-                .await?;
-            page.rows
-                .iter()
-                .map(|(minute, tally)| (*minute, of_tally(metric, tally)))
-                .collect()
+            (Minute::of(now).0 + 1) * 60
         };
-        let start = |point: i64| Minute(first + point * minutes_each).start();
-        let mut series: Vec<Point> = (0..i64::from(count)).map(|point| (start(point), 0)).collect();
-        for (minute, value) in minutes {
-            let point = usize::try_from((minute - first) / minutes_each).unwrap_or_default();
-            gather(metric, &mut series[point].1, value);
+        let mut series = empty_series(end, count, granularity_seconds);
+        let first = end - i64::from(count) * i64::from(granularity_seconds);
+        for (second, value) in self.values(key_id, metric, by_hour, first).await? {
+            let point = usize::try_from((second - first) / i64::from(granularity_seconds)).unwrap_or(usize::MAX);
+            if let Some((_, sum)) = series.get_mut(point) {
+                gather(metric, sum, value);
+            }
         }
         Ok(series)
+    }
+
+    /// What there was since a second, by the second at which each minute or hour began.
+    async fn values(
+        &self,
+        key_id: &str,
+        metric: Metric,
+        by_hour: bool,
+        first: i64,
+    ) -> Result<Vec<(i64, u64)>, ServiceError> {
+        let minutes = Range {
+            first: first / 60,
+            last: i64::MAX,
+        };
+        if key_id.is_empty() {
+            let totals = self.store.minute_totals(minutes).await?;
+            let value = |(minute, total): (&i64, &MinuteTotal)| (minute * 60, of_total(metric, total));
+            return Ok(totals.iter().map(value).collect());
+        }
+        if metric == Metric::OnlineKeys {
+            return Err(invalid("online keys are counted over all keys together, not for one"));
+        }
+        let id = self.id(key_id)?;
+        let (granularity, range, unit) = if by_hour {
+            (Granularity::Hour, Range { first, ..minutes }, 1)
+        } else {
+            (Granularity::Minute, minutes, 60)
+        };
+        let page = self.store.key_periods(id, granularity, range, usize::MAX).await?;
+        let value = |(period, tally): &(i64, Tally)| (period * unit, of_tally(metric, tally));
+        Ok(page.rows.iter().map(value).collect())
     }
 
     /// The same from the samples of the last hour.
@@ -206,11 +263,10 @@ impl HistoryService {
                 "a granularity that is no multiple of 60 seconds reaches back one hour at most",
             ));
         }
+        let end = self.store.now().timestamp() + 1;
+        let mut series = empty_series(end, count, seconds_each);
         let seconds_each = i64::from(seconds_each);
-        let first = self.store.now().timestamp() + 1 - i64::from(count) * seconds_each;
-        let time = |second: i64| DateTime::from_timestamp(second, 0).unwrap_or_default();
-        let start = |point: i64| time(first + point * seconds_each);
-        let mut series: Vec<Point> = (0..i64::from(count)).map(|point| (start(point), 0)).collect();
+        let first = end - i64::from(count) * seconds_each;
         for moment in self.store.samples().recent(time(first)) {
             let value = match metric {
                 Metric::Traffic => moment.total_bytes,
@@ -327,6 +383,16 @@ impl HistoryService {
             ..range
         })
     }
+}
+
+/// Points up to `end`, oldest first, all zero.
+fn empty_series(end: i64, count: u32, seconds_each: u32) -> Vec<Point> {
+    let start = |left: u32| time(end - i64::from(left) * i64::from(seconds_each));
+    (1..=count).rev().map(|left| (start(left), 0)).collect()
+}
+
+fn time(second: i64) -> DateTime<Utc> {
+    DateTime::from_timestamp(second, 0).unwrap_or_default()
 }
 
 fn named<T>(granularity: Granularity, rows: Vec<(i64, T)>, has_more: bool) -> PeriodPage<T> {

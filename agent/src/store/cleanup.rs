@@ -57,8 +57,9 @@ impl Writer {
     fn remove_before(&mut self, granularity: Granularity, first_kept: i64) -> Result<usize, StoreError> {
         let transaction = self.connection.transaction()?;
         let removed = series::remove_before(&transaction, granularity, first_kept, ROWS)?;
-        if granularity == Granularity::Minute {
-            transaction.execute("DELETE FROM minute_totals WHERE minute < ?1", [first_kept])?;
+        // All keys together take little room, and live views look back as far as hours go.
+        if granularity == Granularity::Hour {
+            transaction.execute("DELETE FROM minute_totals WHERE minute < ?1", [first_kept / 60])?;
         }
         transaction.commit()?;
         Ok(removed)

@@ -36,6 +36,19 @@ pub struct KeyHistory {
     pub is_connected: bool,
 }
 
+/// A key's totals, days and month.
+#[derive(Debug, Clone)]
+pub struct KeyHistoryWith {
+    /// The totals.
+    pub history: KeyHistory,
+    /// The days that were asked for, oldest first.
+    pub days: Vec<(i64, Tally)>,
+    /// The month that was asked for.
+    pub month: Tally,
+    /// When all that was read.
+    pub read_at: DateTime<Utc>,
+}
+
 /// Some rows of a longer list.
 #[derive(Debug, Clone)]
 pub struct Page<T> {
@@ -152,16 +165,44 @@ impl Store {
             let history = state.snapshot.entries[position].figures.history.id;
             let booked = series::of_history(transaction, granularity, history, range, limit.saturating_add(1))?;
             let (booked, has_more, covered) = page(booked, range, limit, |(period, _)| *period);
-            let mut rows: BTreeMap<i64, Tally> = booked.into_iter().collect();
-            for one in state.unbooked.ports[position].0.minutes() {
-                let period = period_of(&calendar, granularity, one.minute);
-                if covered.contains(period) {
-                    rows.entry(period).or_default().add(&one.tally);
-                }
-            }
+            let pending = &state.unbooked.ports[position].0;
             Ok(Page {
-                rows: rows.into_iter().collect(),
+                rows: with_pending(booked, pending, &calendar, granularity, covered),
                 has_more,
+            })
+        })
+        .await
+    }
+
+    /// A key's totals together with its days and one month, all of one state.
+    pub async fn key_history_with(
+        self: &Arc<Self>,
+        id: KeyId,
+        days: Option<Range>,
+        month: Option<i64>,
+    ) -> Result<KeyHistoryWith, StoreError> {
+        let calendar = self.calendar;
+        self.read(move |transaction, state| {
+            let position = state.position(id).ok_or(StoreError::KeyNotFound)?;
+            let periods = |granularity, range| {
+                let history = state.snapshot.entries[position].figures.history.id;
+                let rows = series::of_history(transaction, granularity, history, range, usize::MAX)?;
+                let pending = &state.unbooked.ports[position].0;
+                Ok::<_, StoreError>(with_pending(rows, pending, &calendar, granularity, range))
+            };
+            let one = |month| Range {
+                first: month,
+                last: month,
+            };
+            let months = month.map(|month| periods(Granularity::Month, one(month))).transpose()?;
+            Ok(KeyHistoryWith {
+                history: state.history(position).ok_or(StoreError::KeyNotFound)?,
+                days: days
+                    .map(|range| periods(Granularity::Day, range))
+                    .transpose()?
+                    .unwrap_or_default(),
+                month: months.and_then(|months| Some(months.first()?.1)).unwrap_or_default(),
+                read_at: state.read_at,
             })
         })
         .await
@@ -316,6 +357,24 @@ impl Store {
         self.read(move |transaction, _| Ok(series::oldest(transaction, granularity)?))
             .await
     }
+}
+
+/// Booked rows with what is not booked of the same key, as far as it lies in the range.
+fn with_pending(
+    booked: Vec<(i64, Tally)>,
+    pending: &Pending,
+    calendar: &Calendar,
+    granularity: Granularity,
+    range: Range,
+) -> Vec<(i64, Tally)> {
+    let mut rows: BTreeMap<i64, Tally> = booked.into_iter().collect();
+    for one in pending.minutes() {
+        let period = period_of(calendar, granularity, one.minute);
+        if range.contains(period) {
+            rows.entry(period).or_default().add(&one.tally);
+        }
+    }
+    rows.into_iter().collect()
 }
 
 /// What is not booked by period, of each key.

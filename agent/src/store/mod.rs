@@ -58,7 +58,7 @@ pub use cycles::CycleUsage;
 pub use export::{ExportError, LedgerExport};
 #[cfg(feature = "faults")]
 pub use faults::{Fault, arm};
-pub use history::{KeyHistory, Page, PageStart, State};
+pub use history::{KeyHistory, KeyHistoryWith, Page, PageStart, State};
 pub use import::{ImportFailure, preview_import};
 pub use inspect::{LedgerFacts, inspect};
 pub use keys::lowest_free_port;

@@ -5,9 +5,7 @@ use std::collections::HashMap;
 use axum::extract::State;
 use axum::response::Response;
 use chrono::NaiveDate;
-use portmeter_proto::v1::{
-    GetHistoryRequest, GetHistoryResponse, ListHistoriesRequest, ListHistoriesResponse, Period, Tally,
-};
+use portmeter_proto::v1::{GetHistoryRequest, GetHistoryResponse, ListHistoriesRequest, ListHistoriesResponse, Tally};
 use serde::Serialize;
 
 use super::periods::{self, Range};
@@ -47,19 +45,24 @@ pub(crate) async fn show(
     KeyId(key_id): KeyId,
     query: Query,
 ) -> Result<Response, Failure> {
-    let request = GetHistoryRequest { key_id: key_id.clone() };
+    // A key that is not there is told before what is wrong with the query; a month before all ledgers has nothing.
+    let asked = asked(&query);
+    let known = asked
+        .as_ref()
+        .ok()
+        .copied()
+        .flatten()
+        .filter(|month| Range::month(*month).is_some());
+    let is_unknown = matches!(&asked, Ok(Some(_))) && known.is_none();
+    let request = GetHistoryRequest {
+        key_id,
+        include_days: !is_unknown,
+        month: (!is_unknown).then(|| known.map(|month| month.to_string()).unwrap_or_default()),
+    };
     let history = gateway.history().get_history(request).await?.into_inner();
-    // Only now: a key that is not there is told before what is wrong with the query.
-    let month = asked(&query)?.map_or_else(|| present(&history.today), Ok)?;
-    // The days first: what passes between the readings is in the month alone, which is never less than its days.
-    let range = Range::days(month.first_day(), month.last_day());
-    let days = periods::list(&gateway, &key_id, range).await?;
-    let months = periods::list(&gateway, &key_id, Range::month(month)).await?;
-    let expected_bytes = ROW_BYTES + days.len() * DAY_BYTES;
-    Ok(answer::json_of_size(
-        &OneKey::of(month, &history, &months, &days)?,
-        expected_bytes,
-    ))
+    let month = asked?.map_or_else(|| present(&history.today), Ok)?;
+    let expected_bytes = ROW_BYTES + history.days.len() * DAY_BYTES;
+    Ok(answer::json_of_size(&OneKey::of(month, &history)?, expected_bytes))
 }
 
 /// The month that the query names.
@@ -187,21 +190,22 @@ struct OneKeyData<'a> {
 }
 
 impl<'a> OneKey<'a> {
-    fn of(
-        month: Month,
-        history: &'a GetHistoryResponse,
-        months: &[Period],
-        days: &'a [Period],
-    ) -> Result<Self, Failure> {
+    fn of(month: Month, history: &'a GetHistoryResponse) -> Result<Self, Failure> {
         let row = history.history.as_ref().ok_or_else(|| Failure::incomplete("history"))?;
-        let tally = months.first().map(tally_of).transpose()?.copied().unwrap_or_default();
+        let tally = history
+            .month
+            .as_ref()
+            .map(tally_of)
+            .transpose()?
+            .copied()
+            .unwrap_or_default();
         Ok(Self {
             status: "success",
             data: OneKeyData {
                 identity: Identity::of(&KeyRow::of(row)?)?,
                 year_month: month,
                 monthly_traffic: MonthlyTraffic::of(&tally),
-                daily_breakdown: Object(by_date(days)?),
+                daily_breakdown: Object(by_date(&history.days)?),
             },
             timestamp: Moment::of(history.read_at.as_ref(), "read_at")?,
         })
@@ -298,9 +302,9 @@ mod tests {
             history: Some(history(1, tally(9999, 9999, 999, 99), true)),
             read_at: Some(READ_AT),
             today: "2025-08-05".into(),
+            days: vec![period("2025-08-05", tally(1000, 24, 3, 2))],
+            month: Some(period("2025-08", tally(1000, 24, 3, 2))),
         };
-        let days = [period("2025-08-05", tally(1000, 24, 3, 2))];
-        let months = [period("2025-08", tally(1000, 24, 3, 2))];
         let expected = json!({
             "status": "success",
             "data": {
@@ -329,11 +333,13 @@ mod tests {
             },
             "timestamp": "2025-08-05T12:00:00.250000",
         });
-        assert_eq!(
-            json_of(&OneKey::of(august(), &history, &months, &days).unwrap()),
-            expected
-        );
-        let empty = json_of(&OneKey::of(august(), &history, &[], &[]).unwrap());
+        assert_eq!(json_of(&OneKey::of(august(), &history).unwrap()), expected);
+        let history = GetHistoryResponse {
+            days: Vec::new(),
+            month: None,
+            ..history
+        };
+        let empty = json_of(&OneKey::of(august(), &history).unwrap());
         assert_eq!(empty["data"]["daily_breakdown"], json!({}));
         assert_eq!(empty["data"]["monthly_traffic"]["sessions"], 0);
     }

@@ -3,12 +3,10 @@
 use axum::extract::State;
 use axum::response::Response;
 use portmeter_proto::v1::{
-    GetHistoryRequest, GetHistoryResponse, ListHistoriesRequest, ListHistoriesResponse, Period, ResetHistoryRequest,
-    Tally,
+    GetHistoryRequest, GetHistoryResponse, ListHistoriesRequest, ListHistoriesResponse, ResetHistoryRequest, Tally,
 };
 use serde::Serialize;
 
-use super::periods::{self, Range};
 use super::{DAY_BYTES, Figures, Identity, KeyRow, ROW_BYTES, Sizes, Sums, by_date, total_bytes};
 use crate::answer::{self, Object};
 use crate::failure::Failure;
@@ -27,12 +25,14 @@ pub(crate) async fn list(State(gateway): State<Gateway>) -> Result<Response, Fai
 
 /// `GET /api/keys/{key_id}/traffic/history`
 pub(crate) async fn show(State(gateway): State<Gateway>, KeyId(key_id): KeyId) -> Result<Response, Failure> {
-    // The days first: what passes between the two readings is in the total alone, which is never less than its days.
-    let days = periods::list(&gateway, &key_id, Some(Range::all_days())).await?;
-    let history = gateway.history().get_history(GetHistoryRequest { key_id }).await?;
-    let history = history.into_inner();
-    let expected_bytes = ROW_BYTES + days.len() * DAY_BYTES;
-    Ok(answer::json_of_size(&OneKey::of(&history, &days)?, expected_bytes))
+    let request = GetHistoryRequest {
+        key_id,
+        include_days: true,
+        month: None,
+    };
+    let history = gateway.history().get_history(request).await?.into_inner();
+    let expected_bytes = ROW_BYTES + history.days.len() * DAY_BYTES;
+    Ok(answer::json_of_size(&OneKey::of(&history)?, expected_bytes))
 }
 
 /// `POST /api/keys/{key_id}/traffic/history/reset`
@@ -111,13 +111,13 @@ struct OneKeyData<'a> {
 }
 
 impl<'a> OneKey<'a> {
-    fn of(history: &'a GetHistoryResponse, days: &'a [Period]) -> Result<Self, Failure> {
+    fn of(history: &'a GetHistoryResponse) -> Result<Self, Failure> {
         let row = history.history.as_ref().ok_or_else(|| Failure::incomplete("history"))?;
         Ok(Self {
             status: "success",
             data: OneKeyData {
                 row: Row::of(&KeyRow::of(row)?)?,
-                daily_stats: Object(by_date(days)?),
+                daily_stats: Object(by_date(&history.days)?),
             },
             timestamp: Moment::of(history.read_at.as_ref(), "read_at")?,
         })
@@ -239,11 +239,12 @@ mod tests {
             history: Some(history(1, tally(1500, 36, 2, 2), false)),
             read_at: Some(READ_AT),
             today: "2025-08-05".into(),
+            days: vec![
+                period("2025-08-04", tally(1000, 24, 2, 1)),
+                period("2025-08-05", tally(500, 12, 1, 1)),
+            ],
+            month: None,
         };
-        let days = [
-            period("2025-08-04", tally(1000, 24, 2, 1)),
-            period("2025-08-05", tally(500, 12, 1, 1)),
-        ];
         let expected = json!({
             "status": "success",
             "data": {
@@ -273,6 +274,6 @@ mod tests {
             },
             "timestamp": "2025-08-05T12:00:00.250000",
         });
-        assert_eq!(json_of(&OneKey::of(&history, &days).unwrap()), expected);
+        assert_eq!(json_of(&OneKey::of(&history).unwrap()), expected);
     }
 }

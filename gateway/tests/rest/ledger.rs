@@ -151,12 +151,31 @@ fn seconds_before_now(seconds: u32) -> Timestamp {
 #[tonic::async_trait]
 impl HistoryService for Agent {
     async fn get_history(&self, request: Request<GetHistoryRequest>) -> Result<Response<GetHistoryResponse>, Status> {
+        let request = request.into_inner();
         let state = self.call()?;
-        let key = &state.keys[state.position(&request.get_ref().key_id)?];
+        let key = &state.keys[state.position(&request.key_id)?];
+        let month = request
+            .month
+            .map(|month| if month.is_empty() { TODAY[..7].to_owned() } else { month });
+        let row = |(start, n_days): (String, usize)| Period {
+            start,
+            key_id: key.id.clone(),
+            tally: Some(state.tally(key, n_days)),
+            active_keys: 0,
+        };
+        let is_shown = request.include_days && !state.ledger.reset_ids.contains(&key.id);
+        let days = state.periods(Granularity::Day.into(), "", "").into_iter().map(row);
+        let is_asked = |day: &Period| is_shown && month.as_ref().is_none_or(|month| day.start.starts_with(month));
+        let whole = |month: &String| {
+            let months = state.periods(Granularity::Month.into(), month, month);
+            row(months.into_iter().next().unwrap_or((month.clone(), 0)))
+        };
         Ok(Response::new(GetHistoryResponse {
             history: Some(state.history(key)),
             read_at: Some(NOW),
             today: TODAY.into(),
+            days: days.filter(is_asked).collect(),
+            month: month.as_ref().map(whole),
         }))
     }
 

@@ -730,8 +730,14 @@ pub struct GetHistoryRequest {
     /// The key's id or its uuid.
     #[prost(string, tag = "1")]
     pub key_id: ::prost::alloc::string::String,
+    /// Whether every day that is kept is wanted, or those of `month`.
+    #[prost(bool, tag = "2")]
+    pub include_days: bool,
+    /// A month whose figures are wanted, `YYYY-MM`; the present one when empty.
+    #[prost(string, optional, tag = "3")]
+    pub month: ::core::option::Option<::prost::alloc::string::String>,
 }
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct GetHistoryResponse {
     #[prost(message, optional, tag = "1")]
     pub history: ::core::option::Option<KeyHistory>,
@@ -741,6 +747,12 @@ pub struct GetHistoryResponse {
     /// The calendar day of that moment in the ledger's time zone, `YYYY-MM-DD`.
     #[prost(string, tag = "3")]
     pub today: ::prost::alloc::string::String,
+    /// The days, oldest first, and the month, where they were asked for; all read at that moment. Days in which nothing
+    /// happened are left out, and the month has zeros then.
+    #[prost(message, repeated, tag = "4")]
+    pub days: ::prost::alloc::vec::Vec<Period>,
+    #[prost(message, optional, tag = "5")]
+    pub month: ::core::option::Option<Period>,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ListHistoriesRequest {}
@@ -855,11 +867,11 @@ pub struct ListSeriesRequest {
     pub key_id: ::prost::alloc::string::String,
     #[prost(enumeration = "Metric", tag = "2")]
     pub metric: i32,
-    /// How far back, in seconds.
+    /// How far back, in seconds; at most 60 days.
     #[prost(uint32, tag = "3")]
     pub period_seconds: u32,
-    /// Seconds from point to point. Below 60, or no multiple of it, only for all keys together and the last hour. At most
-    /// 1,440 points.
+    /// Seconds from point to point. Below 60, or no multiple of it, only for all keys together and the last hour; for one
+    /// key over more than 48 hours a multiple of 3,600. At most 1,440 points.
     #[prost(uint32, tag = "4")]
     pub granularity_seconds: u32,
 }

@@ -25,6 +25,7 @@ const TOOLS: &[(&str, &str)] = &[
     ("clang", "clang"),
     ("curl", "curl"),
     ("ethtool", "ethtool"),
+    ("faketime", "faketime"),
     ("ip", "iproute2"),
     ("jq", "jq"),
     ("nft", "nftables"),
