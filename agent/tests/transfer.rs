@@ -322,12 +322,40 @@ async fn a_deleted_key_is_imported_anew() {
     let store = Arc::new(lab.start());
     import(&store, old_server()).await;
     let bob = key(&store, "Bob Müller");
+    lab.kernel.pass(bob.port.unwrap(), 1_000);
     let (before, ..) = shown(&store, &bob).await;
+    let together = all_keys(&store).await;
     store.delete_key(bob.id).await.unwrap();
+    assert_eq!(all_keys(&store).await, together);
     let decision = import(&store, old_server()).await;
     assert_eq!((decision.new_keys.len(), decision.bookings.len()), (1, 1));
     let (after, ..) = shown(&store, &key(&store, "Bob Müller")).await;
-    assert_eq!(bytes(&after), bytes(&before));
+    // What Portmeter itself has counted stays with the deleted key.
+    let [rx, tx] = bytes(&before);
+    assert_eq!(bytes(&after), [rx - 1_000, tx - 2_000]);
+    assert_eq!(all_keys(&store).await, together);
+    let ledger = rusqlite::Connection::open(lab.folder.path().join("ledger.db")).unwrap();
+    let sum = "SELECT rx_bytes, tx_bytes FROM deleted_key_totals";
+    let deleted = ledger
+        .query_row(sum, [], |row| Ok([row.get::<_, i64>(0)?, row.get(1)?]))
+        .unwrap();
+    assert_eq!(deleted, [1_000, 2_000]);
+    assert!(import(&store, old_server()).await.changes_nothing());
+    // It has the id of before, and can go and come once more.
+    store.delete_key(bob.id).await.unwrap();
+    assert_eq!(import(&store, old_server()).await.new_keys.len(), 1);
+    assert_eq!(all_keys(&store).await, together);
+}
+
+/// Bytes and sessions of all keys together, deleted ones included, by day and by month.
+async fn all_keys(store: &Arc<Store>) -> Vec<(i64, [u64; 2], u64)> {
+    let mut all = Vec::new();
+    for granularity in [Granularity::Day, Granularity::Month] {
+        let periods = store.all_periods(granularity, EVER, 10_000).await.unwrap();
+        let rows = periods.rows.into_iter();
+        all.extend(rows.map(|(period, together)| (period, bytes(&together.tally), together.tally.sessions)));
+    }
+    all
 }
 
 /// A port's bytes from before the import are not the new key's.

@@ -112,6 +112,8 @@ fn make_key(transaction: &Transaction<'_>, decided: &DecidedKey, now: DateTime<U
     };
     keys::insert(transaction, &key)?;
     keys::assign(transaction, key.id, decided.port, now)?;
+    // It may be one of this id that was deleted a while ago: then it is there again.
+    transaction.execute("DELETE FROM deleted_keys WHERE key_id = ?1", [key.id.0.to_string()])?;
     let mut figures = Figures::default();
     let history = figures.next_history(HistoryId::default(), key.created_at);
     let id = ledger::begin_history(transaction, key.id, &history)?;
@@ -126,7 +128,8 @@ fn make_key(transaction: &Transaction<'_>, decided: &DecidedKey, now: DateTime<U
 fn book(transaction: &Transaction<'_>, snapshot: &mut Snapshot, booking: &Booking) -> Result<(), StoreError> {
     let id = KeyId(booking.key_id);
     let position = snapshot.position(id).ok_or(StoreError::KeyNotFound)?;
-    let figures = &mut snapshot.entries[position].figures;
+    let Entry { key, figures } = &mut snapshot.entries[position];
+    imported::take_from_deleted(transaction, key.uuid, &booking.source)?;
     let history = figures.history.id;
     for (day, change) in &booking.changes.days {
         change_row(transaction, "day_rows", "day", day.0.into(), history, change)?;
@@ -137,7 +140,7 @@ fn book(transaction: &Transaction<'_>, snapshot: &mut Snapshot, booking: &Bookin
     if let Some(change) = &booking.changes.total {
         change_total(transaction, id, figures, change, booking.last_activity)?;
     }
-    Ok(imported::note(transaction, booking, history)?)
+    Ok(imported::note(transaction, booking, key.uuid, history)?)
 }
 
 /// Changes a period's row. A day that was cleaned up is not brought back to be lowered.

@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use rusqlite::{Connection, Transaction, params};
+use uuid::Uuid;
 
 use super::columns::unsigned;
 use super::keys;
@@ -40,8 +41,8 @@ pub(super) fn present(connection: &Connection, plan: &ImportPlan) -> rusqlite::R
 
 fn add_imports(connection: &Connection, source: &str, present: &mut Present) -> rusqlite::Result<()> {
     let mut statement = connection.prepare_cached(
-        "SELECT key_id, granularity, period, history_id, rx_bytes, tx_bytes, max_connections, sessions
-         FROM import_rows WHERE source = ?1",
+        "SELECT id, granularity, period, history_id, rx_bytes, tx_bytes, max_connections, sessions
+         FROM import_rows JOIN keys ON position = key_position WHERE source = ?1",
     )?;
     let mut rows = statement.query([source])?;
     while let Some(row) = rows.next()? {
@@ -70,7 +71,12 @@ fn add_imports(connection: &Connection, source: &str, present: &mut Present) -> 
 }
 
 /// Notes what the source has booked now.
-pub(super) fn note(transaction: &Transaction<'_>, booking: &Booking, history: HistoryId) -> rusqlite::Result<()> {
+pub(super) fn note(
+    transaction: &Transaction<'_>,
+    booking: &Booking,
+    key_uuid: Uuid,
+    history: HistoryId,
+) -> rusqlite::Result<()> {
     let (changes, booked) = (&booking.changes, &booking.booked);
     let days = changes
         .days
@@ -82,17 +88,18 @@ pub(super) fn note(transaction: &Transaction<'_>, booking: &Booking, history: Hi
         .map(|month| ("month", i64::from(month.0), booked.months.get(month)));
     let total = std::iter::once(("total", 0, Some(&booked.total)));
     let mut statement = transaction.prepare_cached(
-        "INSERT INTO import_rows (key_id, source, granularity, period, history_id, rx_bytes, tx_bytes, max_connections,
-                                  sessions)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
-         ON CONFLICT (key_id, source, granularity, period) DO UPDATE SET rx_bytes = excluded.rx_bytes,
+        "INSERT INTO import_rows (key_position, key_uuid, source, granularity, period, history_id, rx_bytes, tx_bytes,
+                                  max_connections, sessions)
+         VALUES ((SELECT position FROM keys WHERE id = ?1), ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
+         ON CONFLICT (key_position, source, granularity, period) DO UPDATE SET rx_bytes = excluded.rx_bytes,
              tx_bytes = excluded.tx_bytes, max_connections = excluded.max_connections, sessions = excluded.sessions",
     )?;
-    let key_id = booking.key_id.to_string();
+    let (key_id, key_uuid) = (booking.key_id.to_string(), key_uuid.to_string());
     for (granularity, period, figures) in days.chain(months).chain(total) {
         let figures = figures.copied().unwrap_or_default();
         statement.execute(params![
             key_id,
+            key_uuid,
             booking.source,
             granularity,
             period,
@@ -103,5 +110,33 @@ pub(super) fn note(transaction: &Transaction<'_>, booking: &Booking, history: Hi
             figures.sessions.cast_signed(),
         ])?;
     }
+    Ok(())
+}
+
+/// Rows of deleted keys that had this uuid.
+const DELETED: &str = "key_uuid = ?1 AND source = ?2 AND key_position NOT IN (SELECT position FROM keys)";
+
+/// Takes back what the source has booked for deleted keys of this uuid: it comes to the key that is there now, and the
+/// sums over all keys keep what deleted ones had.
+pub(super) fn take_from_deleted(transaction: &Transaction<'_>, key_uuid: Uuid, source: &str) -> rusqlite::Result<()> {
+    let of_whom = params![key_uuid.to_string(), source];
+    for (table, period) in [("day_rows", "day"), ("month_rows", "month")] {
+        let sql = format!(
+            "UPDATE {table} SET rx_bytes = max({table}.rx_bytes - imported.rx_bytes, 0),
+                 tx_bytes = max({table}.tx_bytes - imported.tx_bytes, 0),
+                 sessions = max({table}.sessions - imported.sessions, 0)
+             FROM (SELECT * FROM import_rows WHERE {DELETED} AND granularity = '{period}') AS imported
+             WHERE {table}.{period} = imported.period AND {table}.history_id = imported.history_id"
+        );
+        transaction.prepare_cached(&sql)?.execute(of_whom)?;
+    }
+    let total = format!("SELECT ifnull(sum(COLUMN), 0) FROM import_rows WHERE {DELETED} AND granularity = 'total'");
+    let (rx, tx) = (total.replace("COLUMN", "rx_bytes"), total.replace("COLUMN", "tx_bytes"));
+    let sql = format!(
+        "UPDATE deleted_key_totals SET rx_bytes = max(rx_bytes - ({rx}), 0), tx_bytes = max(tx_bytes - ({tx}), 0)"
+    );
+    transaction.prepare_cached(&sql)?.execute(of_whom)?;
+    let sql = format!("DELETE FROM import_rows WHERE {DELETED}");
+    transaction.prepare_cached(&sql)?.execute(of_whom)?;
     Ok(())
 }
