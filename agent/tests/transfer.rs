@@ -314,6 +314,15 @@ async fn a_history_reset_hides_what_was_imported_and_importing_again_does_not_br
     import(&store, plan(&[lower.to_string().as_bytes()], Some(named.uuid))).await;
     let (total, days, months) = shown(&store, &named).await;
     assert_eq!((bytes(&total), days.len(), months.len()), ([0, 0], 0, 0));
+    // Nor is anything taken from what the key moves from now on.
+    lab.kernel.pass(named.port.unwrap(), 1_000);
+    store.book().await.unwrap();
+    let (total, days, months) = shown(&store, &named).await;
+    assert_eq!(total.traffic, traffic(1_000));
+    assert_eq!(
+        (sum(days.values()), sum(months.values())),
+        (bytes(&total), bytes(&total))
+    );
 }
 
 #[tokio::test]
