@@ -29,7 +29,11 @@ impl Pending {
     pub fn add(&mut self, minute: Minute, tally: &Tally) {
         match self.0.iter_mut().rev().find(|one| one.minute == minute) {
             Some(known) => known.tally.add(tally),
-            None => self.0.push(MinuteTally { minute, tally: *tally }),
+            None => {
+                // There are ten thousand of these, nearly all with one minute; room for four is what a list would take.
+                self.0.reserve_exact(1);
+                self.0.push(MinuteTally { minute, tally: *tally });
+            }
         }
     }
 
