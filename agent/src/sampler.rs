@@ -56,15 +56,10 @@ impl Sampler {
 
 /// Open connections by local port, from the socket tables; `None` when these cannot be read.
 async fn listed_connections() -> Option<HashMap<u16, u64>> {
-    let listed = tokio::task::spawn_blocking(sockets::connections).await.ok()?;
-    let listed = listed
+    let listed = tokio::task::spawn_blocking(sockets::connections_by_port).await.ok()?;
+    listed
         .inspect_err(|error| tracing::warn!(%error, "the connections could not be read"))
-        .ok()?;
-    let mut by_port = HashMap::new();
-    for connection in listed {
-        *by_port.entry(connection.local.port()).or_default() += 1;
-    }
-    Some(by_port)
+        .ok()
 }
 
 /// Books every `every` until `shutdown`; the last booking is made when the store is closed.

@@ -61,7 +61,7 @@ impl MetricsSource {
     fn scrape(&self) -> anyhow::Result<Scrape> {
         let listed = match self.reader.connection_source() {
             ConnectionSource::Kernel => HashMap::new(),
-            ConnectionSource::SocketTables => connections_by_port()?,
+            ConnectionSource::SocketTables => sockets::connections_by_port()?,
         };
         let figures = |&port: &u16| PortFigures {
             port,
@@ -80,12 +80,4 @@ impl MetricsSource {
             connection_corrections: self.state.connection_corrections(),
         })
     }
-}
-
-fn connections_by_port() -> std::io::Result<HashMap<u16, u64>> {
-    let mut by_port = HashMap::new();
-    for connection in sockets::connections()? {
-        *by_port.entry(connection.local.port()).or_default() += 1;
-    }
-    Ok(by_port)
 }

@@ -57,6 +57,15 @@ pub fn connections() -> io::Result<Vec<Connection>> {
     Ok(found)
 }
 
+/// How many of these connections each local port has.
+pub fn connections_by_port() -> io::Result<HashMap<u16, u64>> {
+    let mut by_port = HashMap::new();
+    for connection in connections()? {
+        *by_port.entry(connection.local.port()).or_default() += 1;
+    }
+    Ok(by_port)
+}
+
 /// TCP by local port, as the socket tables of this namespace have it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PortTables {
