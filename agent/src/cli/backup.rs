@@ -7,9 +7,8 @@ use std::time::Duration;
 
 use anyhow::Result;
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
 
-use super::Place;
+use super::{Place, progress};
 use crate::config;
 use crate::store::{self, Backup, BackupFacts, CopyProgress};
 
@@ -34,7 +33,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<()> {
         .data_dir;
     // A signal ends the copy between two steps, so that nothing of it stays behind.
     let shutdown = super::shutdown_on_signal()?;
-    let bar = progress_bar();
+    let bar = progress::bar("{bar:40} {percent:>3} %  {eta} left");
     let mut each_step = |progress: CopyProgress| {
         bar.set_length(progress.pages);
         bar.set_position(progress.copied_pages);
@@ -48,12 +47,6 @@ pub(super) async fn run(arguments: Arguments) -> Result<()> {
     bar.finish_and_clear();
     println!("{}", sentence(&made?));
     Ok(())
-}
-
-/// Drawn on a terminal only, and on standard error.
-fn progress_bar() -> ProgressBar {
-    let style = ProgressStyle::with_template("{bar:40} {percent:>3} %  {eta} left");
-    ProgressBar::no_length().with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
 
 fn sentence(backup: &Backup) -> String {

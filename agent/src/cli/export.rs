@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
 use clap::ValueEnum;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use tokio_util::sync::CancellationToken;
 
-use super::Place;
+use super::{Place, progress};
 use crate::calendar::{Calendar, Day};
 use crate::store::{ExportError, Granularity, LedgerExport, Range};
 use crate::transfer::export::{Format, OutputFile, Writer};
@@ -112,7 +112,7 @@ impl Task<'_> {
 
     fn write(&self, ledger: &mut LedgerExport, sink: impl Write + Send, shows_progress: bool) -> Result<()> {
         let bar = if shows_progress {
-            bar("rows")
+            progress::counting_bar("rows")
         } else {
             ProgressBar::hidden()
         };
@@ -136,13 +136,6 @@ impl Task<'_> {
             false => Ok(()),
         }
     }
-}
-
-/// A progress bar on standard error, where that is a terminal.
-pub(super) fn bar(unit: &str) -> ProgressBar {
-    let template = format!("{{bar:40}} {{human_pos}}/{{human_len}} {unit} {{eta}}");
-    let style = ProgressStyle::with_template(&template).unwrap_or_else(|_| ProgressStyle::default_bar());
-    ProgressBar::no_length().with_style(style)
 }
 
 fn is_closed_pipe(error: &anyhow::Error) -> bool {

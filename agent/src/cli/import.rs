@@ -8,7 +8,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result, bail};
 use uuid::Uuid;
 
-use super::Place;
+use super::{Place, progress};
 use crate::calendar::Calendar;
 use crate::config::Config;
 use crate::counters::{CounterReader, NoCounters};
@@ -123,7 +123,7 @@ async fn import(config: &Config, plan: ImportPlan) -> Result<Decision> {
         ledger.watch_file(config.agent.data_dir.join(format!("ledger.db{suffix}")));
     }
     let store = open(config)?;
-    let bar = super::export::bar("histories");
+    let bar = progress::counting_bar("histories");
     let shown = bar.clone();
     let progress = move |done: usize, all: usize| {
         shown.set_length(all as u64);

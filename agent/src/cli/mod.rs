@@ -6,6 +6,7 @@ mod export;
 mod import;
 mod keys;
 mod prepare;
+mod progress;
 mod restore;
 mod uninstall;
 
