@@ -30,6 +30,10 @@ pub(super) fn counter(row: &Row<'_>, first: usize) -> rusqlite::Result<Counter> 
     })
 }
 
+/// A tally's columns in the periods' tables, in the order of [`tally`].
+pub(super) const TALLY_COLUMNS: &str = "rx_bytes, rx_packets, tx_bytes, tx_packets, connections_opened,
+    max_connections, sessions, last_activity_seconds";
+
 /// Reads a tally from eight columns, the last a time in seconds.
 pub(super) fn tally(row: &Row<'_>, first: usize) -> rusqlite::Result<Tally> {
     let last_activity: Option<i64> = row.get(first + 7)?;

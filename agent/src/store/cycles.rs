@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::columns::{columns, tally};
+use super::columns::{TALLY_COLUMNS, columns, tally};
 use super::series::{self, Granularity};
 use super::snapshot::KeyId;
 use crate::calendar::{Calendar, CycleSpan, Day};
@@ -18,12 +18,10 @@ pub struct CycleUsage {
     pub usage: Tally,
 }
 
-const FIGURES: &str = "rx_bytes, rx_packets, tx_bytes, tx_packets, connections_opened, max_connections, sessions,
-    last_activity_seconds";
-
 /// A key's cycles, newest first.
 pub(super) fn of_key(connection: &Connection, id: KeyId, limit: usize) -> rusqlite::Result<Vec<CycleUsage>> {
-    let sql = format!("SELECT start, end, {FIGURES} FROM cycle_rows WHERE key_id = ?1 ORDER BY start DESC LIMIT ?2");
+    let sql =
+        format!("SELECT start, end, {TALLY_COLUMNS} FROM cycle_rows WHERE key_id = ?1 ORDER BY start DESC LIMIT ?2");
     let time = |seconds: i64| DateTime::from_timestamp(seconds, 0).unwrap_or_default();
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     connection
@@ -45,7 +43,7 @@ pub(super) fn of_key(connection: &Connection, id: KeyId, limit: usize) -> rusqli
 /// row that the cycle has already stays when it has more.
 pub(super) fn begin(connection: &Connection, calendar: &Calendar, id: KeyId, span: &CycleSpan) -> rusqlite::Result<()> {
     let known = known_usage(connection, calendar, id, span)?;
-    let sql = format!("SELECT {FIGURES} FROM cycle_rows WHERE key_id = ?1 AND start = ?2");
+    let sql = format!("SELECT {TALLY_COLUMNS} FROM cycle_rows WHERE key_id = ?1 AND start = ?2");
     let present = connection
         .query_row(&sql, params![id.0.to_string(), span.start.timestamp()], |row| {
             tally(row, 0)
@@ -57,7 +55,7 @@ pub(super) fn begin(connection: &Connection, calendar: &Calendar, id: KeyId, spa
     let figures = columns(known.traffic);
     connection.execute(
         &format!(
-            "INSERT OR REPLACE INTO cycle_rows (key_id, start, end, {FIGURES})
+            "INSERT OR REPLACE INTO cycle_rows (key_id, start, end, {TALLY_COLUMNS})
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)"
         ),
         params![

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use rusqlite::{Connection, params};
 
-use super::columns::{tally, unsigned};
+use super::columns::{TALLY_COLUMNS, tally, unsigned};
 use super::snapshot::HistoryId;
 use crate::ledger::Tally;
 
@@ -64,9 +64,6 @@ impl Range {
     }
 }
 
-const FIGURES: &str = "rx_bytes, rx_packets, tx_bytes, tx_packets, connections_opened, max_connections, sessions,
-    last_activity_seconds";
-
 /// A history's periods in a range, oldest first, at most `limit`. The periods that there are at all are walked through
 /// one by one, each with one search for the history's row: a year of days takes two searches a day.
 pub(super) fn of_history(
@@ -87,7 +84,7 @@ pub(super) fn of_history(
          JOIN {rows} ON {rows}.{period} = present.period AND history_id = ?3
          WHERE present.period <= ?2 LIMIT ?4",
     );
-    let mut statement = connection.prepare_cached(&sql.replace("{figures}", FIGURES))?;
+    let mut statement = connection.prepare_cached(&sql.replace("{figures}", TALLY_COLUMNS))?;
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     statement
         .query_map(params![range.first, range.last, history.0, limit], |row| {
@@ -108,7 +105,7 @@ pub(super) fn of_each(
         "SELECT {period}, history_id, {figures} FROM {rows}
          WHERE ({period}, history_id) > (?1, ?2) AND {period} <= ?3 ORDER BY {period}, history_id LIMIT ?4",
     );
-    let mut statement = connection.prepare_cached(&sql.replace("{figures}", FIGURES))?;
+    let mut statement = connection.prepare_cached(&sql.replace("{figures}", TALLY_COLUMNS))?;
     // No history has a number below 1.
     let (period, history) = after.unwrap_or((range.first, HistoryId(0)));
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
