@@ -95,7 +95,7 @@ impl Rpc for HistoryAdapter {
             }));
         }
         let page = self.history.key_periods(&request.key_id, &query).await?;
-        let key_id = self.history.get(&request.key_id)?.0.key.id;
+        let key_id = self.history.id(&request.key_id)?;
         let periods = page.rows.into_iter();
         Ok(Response::new(ListPeriodsResponse {
             periods: periods
@@ -190,7 +190,7 @@ impl Rpc for HistoryAdapter {
     ) -> Result<Response<UpdateCycleResponse>, Status> {
         let UpdateCycleRequest { key_id, rule } = request.get_ref();
         // A key that is not there is told before what is wrong with the rule.
-        self.history.get(key_id)?;
+        self.history.id(key_id)?;
         let cycle = match rule {
             Some(rule) => Some(history::billing_cycle(rule, &self.history)?),
             None => None,

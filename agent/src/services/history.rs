@@ -81,15 +81,7 @@ impl HistoryService {
         Self { store }
     }
 
-    /// One key's totals, and when they were read.
-    pub fn get(&self, key_id: &str) -> Result<(KeyHistory, DateTime<Utc>), ServiceError> {
-        let id = self.id(key_id)?;
-        let state = self.store.state();
-        let history = state.key_history(id).ok_or_else(ServiceError::key_not_found)?;
-        Ok((history, state.read_at))
-    }
-
-    /// The same with the key's days and a month, read at one moment: `month` as text, the present one when empty. With a
+    /// One key's totals with its days and a month, read at one moment: `month` as text, the present one when empty. With a
     /// month its days alone are told.
     pub async fn get_with(
         &self,
@@ -358,7 +350,8 @@ impl HistoryService {
         Ok(self.store.booking_snapshot().await?)
     }
 
-    fn id(&self, key_id: &str) -> Result<KeyId, ServiceError> {
+    /// The id of the key with this id or uuid.
+    pub fn id(&self, key_id: &str) -> Result<KeyId, ServiceError> {
         find(&self.store, key_id).map(|entry| entry.key.id)
     }
 

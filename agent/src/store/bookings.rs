@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use super::columns::{counter, optional_time, tally, unsigned};
+use super::history::Whose;
 use super::snapshot::HistoryId;
 use super::{Store, StoreError, commits, keys};
 use crate::calendar::Minute;
@@ -71,13 +72,15 @@ impl Store {
     /// commits that are made between reading two parts do no harm; who has read all parts stands at the first one's
     /// sequence.
     pub async fn bookings_after(self: &Arc<Self>, after: u64, part: Option<PartStart>) -> Result<Bookings, StoreError> {
-        self.read(move |transaction, _| after_commit(transaction, after, part))
-            .await
+        self.read(Whose::Nobody, move |transaction, _| {
+            after_commit(transaction, after, part)
+        })
+        .await
     }
 
     /// Every key's lifetime total after the last commit.
     pub async fn booking_snapshot(self: &Arc<Self>) -> Result<Bookings, StoreError> {
-        self.read(|transaction, state| {
+        self.read(Whose::Nobody, |transaction, state| {
             let total = |entry: &super::Entry| BookedKey {
                 key_id: entry.key.id.0,
                 total: entry.figures.booked,

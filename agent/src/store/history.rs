@@ -25,6 +25,24 @@ pub struct State {
     pub read_at: DateTime<Utc>,
 }
 
+/// Whose unbooked figures a reading needs. Only their ports are sampled for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Whose {
+    Everybody,
+    Key(KeyId),
+    Nobody,
+}
+
+impl Whose {
+    fn includes(self, id: KeyId) -> bool {
+        match self {
+            Self::Everybody => true,
+            Self::Key(key) => key == id,
+            Self::Nobody => false,
+        }
+    }
+}
+
 /// A key's totals.
 #[derive(Debug, Clone)]
 pub struct KeyHistory {
@@ -101,7 +119,7 @@ impl Store {
     /// The present state, without the database.
     pub fn state(&self) -> State {
         loop {
-            if let Some(state) = self.state_after(&self.snapshot()) {
+            if let Some(state) = self.state_after(&self.snapshot(), Whose::Everybody) {
                 return state;
             }
             // A commit came in between; the next look finds its snapshot.
@@ -109,9 +127,10 @@ impl Store {
         }
     }
 
-    fn state_after(&self, snapshot: &Arc<Snapshot>) -> Option<State> {
+    fn state_after(&self, snapshot: &Arc<Snapshot>, whose: Whose) -> Option<State> {
         let read_at = self.clock.now();
-        let ports = snapshot.entries.iter().map(|entry| entry.key.port);
+        let included = |entry: &Entry| entry.key.port.filter(|_| whose.includes(entry.key.id));
+        let ports = snapshot.entries.iter().map(included);
         let unbooked = self
             .samples
             .unbooked(snapshot.sequence, read_at, &*self.reader, ports)?;
@@ -125,6 +144,7 @@ impl Store {
     /// Reads the database together with the present state, both after the same commit.
     pub(super) async fn read<T: Send + 'static>(
         self: &Arc<Self>,
+        whose: Whose,
         work: impl Fn(&Transaction<'_>, &State) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let store = Arc::clone(self);
@@ -136,7 +156,7 @@ impl Store {
                     if snapshot.sequence != sequence {
                         return Ok(None);
                     }
-                    let Some(state) = store.state_after(&snapshot) else {
+                    let Some(state) = store.state_after(&snapshot, whose) else {
                         return Ok(None);
                     };
                     work(transaction, &state).map(Some)
@@ -160,7 +180,7 @@ impl Store {
         limit: usize,
     ) -> Result<Page<(i64, Tally)>, StoreError> {
         let calendar = self.calendar;
-        self.read(move |transaction, state| {
+        self.read(Whose::Key(id), move |transaction, state| {
             let position = state.position(id).ok_or(StoreError::KeyNotFound)?;
             let history = state.snapshot.entries[position].figures.history.id;
             let booked = series::of_history(transaction, granularity, history, range, limit.saturating_add(1))?;
@@ -182,7 +202,7 @@ impl Store {
         month: Option<i64>,
     ) -> Result<KeyHistoryWith, StoreError> {
         let calendar = self.calendar;
-        self.read(move |transaction, state| {
+        self.read(Whose::Key(id), move |transaction, state| {
             let position = state.position(id).ok_or(StoreError::KeyNotFound)?;
             let periods = |granularity, range| {
                 let history = state.snapshot.entries[position].figures.history.id;
@@ -216,7 +236,7 @@ impl Store {
         limit: usize,
     ) -> Result<Page<(i64, Together)>, StoreError> {
         let calendar = self.calendar;
-        self.read(move |transaction, state| {
+        self.read(Whose::Everybody, move |transaction, state| {
             let booked = series::of_all(transaction, granularity, range, limit.saturating_add(1))?;
             let (booked, has_more, covered) = page(booked, range, limit, |(period, _)| *period);
             let mut rows: BTreeMap<i64, Together> = booked.into_iter().collect();
@@ -246,7 +266,7 @@ impl Store {
         limit: usize,
     ) -> Result<(Vec<(i64, KeyId, Tally)>, PageStart), StoreError> {
         let calendar = self.calendar;
-        self.read(move |transaction, state| {
+        self.read(Whose::Everybody, move |transaction, state| {
             let mut booked = series::of_each(transaction, granularity, range, after, limit.saturating_add(1))?;
             let has_more = booked.len() > limit;
             booked.truncate(limit);
@@ -280,7 +300,7 @@ impl Store {
 
     /// The minutes of all keys together in a range, for live views.
     pub async fn minute_totals(self: &Arc<Self>, range: Range) -> Result<BTreeMap<i64, MinuteTotal>, StoreError> {
-        self.read(move |transaction, state| {
+        self.read(Whose::Everybody, move |transaction, state| {
             let mut totals: BTreeMap<i64, MinuteTotal> =
                 series::minute_totals(transaction, range)?.into_iter().collect();
             for (_, pending) in state.entries() {
@@ -310,7 +330,7 @@ impl Store {
         range: Range,
     ) -> Result<Vec<(Arc<Key>, Tally)>, StoreError> {
         let calendar = self.calendar;
-        self.read(move |transaction, state| {
+        self.read(Whose::Everybody, move |transaction, state| {
             let mut booked = series::by_history(transaction, granularity, range)?;
             let tallies = state.entries().filter_map(|(entry, pending)| {
                 let mut tally = booked.remove(&entry.figures.history.id).unwrap_or_default();
@@ -328,7 +348,7 @@ impl Store {
 
     /// A key and its billing cycles, newest first, the running one in front.
     pub async fn cycles(self: &Arc<Self>, id: KeyId, limit: usize) -> Result<(Arc<Key>, Vec<CycleUsage>), StoreError> {
-        self.read(move |transaction, state| {
+        self.read(Whose::Key(id), move |transaction, state| {
             let position = state.position(id).ok_or(StoreError::KeyNotFound)?;
             let key = Arc::clone(&state.snapshot.entries[position].key);
             let mut cycles = cycles::of_key(transaction, id, limit)?;
@@ -354,8 +374,10 @@ impl Store {
 
     /// The oldest period that has a row.
     pub async fn oldest_period(self: &Arc<Self>, granularity: Granularity) -> Result<Option<i64>, StoreError> {
-        self.read(move |transaction, _| Ok(series::oldest(transaction, granularity)?))
-            .await
+        self.read(Whose::Nobody, move |transaction, _| {
+            Ok(series::oldest(transaction, granularity)?)
+        })
+        .await
     }
 }
 
