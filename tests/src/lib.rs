@@ -3,8 +3,8 @@
 //! Owns throw-away network namespaces and cables ([`network`]), traffic of known size ([`traffic`], [`tap`]), an
 //! independent count of it ([`capture`]: tcpdump on a hop without offloads, parsed by a library the product does not
 //! use; [`witness`]: a program of its own where tcpdump could not keep up) and the product seen from outside ([`agent`],
-//! [`rest`], [`grpc`], [`metrics`], [`bpftool`], [`doctor`]). It names nothing of the
-//! product's insides: what a story knows about an agent, a user could know too.
+//! [`rest`], [`grpc`], [`metrics`], [`bpftool`], [`doctor`]), and real Xray cores with a site to reach through them
+//! ([`xray`]). It names nothing of the product's insides: what a story knows about an agent, a user could know too.
 //!
 //! Everything is removed when it is dropped, also when a story panics. Nothing waits by sleeping: [`wait::until`]
 //! asks for a condition, and a story that never sees it fails and says which one.
@@ -38,3 +38,4 @@ pub mod traffic;
 pub mod tun;
 pub mod wait;
 pub mod witness;
+pub mod xray;

@@ -6,6 +6,7 @@
 use std::env;
 use std::fmt;
 use std::fs;
+use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Result, bail};
@@ -15,6 +16,9 @@ use crate::namespace::Namespace;
 
 /// Set where the kernel is known to have every device that stories ask for.
 const REQUIRE_DEVICES: &str = "PORTMETER_REQUIRE_DEVICES";
+
+/// Names the executable of an Xray core.
+const XRAY: &str = "PORTMETER_XRAY";
 
 /// Why a story cannot be told on this machine.
 #[derive(Debug)]
@@ -56,6 +60,19 @@ pub fn program(name: &str, package: &str) -> Result<()> {
         return Ok(());
     }
     let reason = format!("it needs {name} (Debian: {package})");
+    if may_leave_out() {
+        bail!(Lacking(reason));
+    }
+    bail!("this story must not be left out here, and {reason}")
+}
+
+/// A real Xray core: the executable that the environment names.
+pub fn xray() -> Result<PathBuf> {
+    let reason = match env::var_os(XRAY).map(PathBuf::from) {
+        Some(executable) if executable.is_file() => return Ok(executable),
+        Some(executable) => format!("{XRAY} names {}, which is no file", executable.display()),
+        None => format!("it needs an Xray core, which {XRAY} names: run `cargo xtask test`"),
+    };
     if may_leave_out() {
         bail!(Lacking(reason));
     }

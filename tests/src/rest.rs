@@ -77,6 +77,11 @@ impl<'lab> Rest<'lab> {
         self.call("PUT", path, Some(body))
     }
 
+    /// PATCH with a JSON body.
+    pub fn patch(&self, path: &str, body: Value) -> Result<Answer> {
+        self.call("PATCH", path, Some(body))
+    }
+
     /// GET of what must be there.
     pub fn shown(&self, path: &str) -> Result<Value> {
         self.get(path)?.expect_success().with_context(|| format!("GET {path}"))

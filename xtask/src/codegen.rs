@@ -9,12 +9,14 @@ use prost::Message;
 
 use crate::workspace_root;
 
-const PROTO_FILES: [&str; 5] = [
+const PROTO_FILES: [&str; 7] = [
+    "portmeter/v1/backup_service.proto",
     "portmeter/v1/history_service.proto",
     "portmeter/v1/key_service.proto",
     "portmeter/v1/port_service.proto",
     "portmeter/v1/system_service.proto",
     "portmeter/v1/traffic_service.proto",
+    "portmeter/v1/xray_service.proto",
 ];
 
 /// Options of `cargo xtask codegen`.

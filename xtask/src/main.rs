@@ -11,6 +11,7 @@ mod kernel;
 mod parts;
 mod test;
 mod tools;
+mod xray;
 
 use std::path::{Path, PathBuf};
 

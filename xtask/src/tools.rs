@@ -29,9 +29,17 @@ pub(crate) fn install_missing(tools: &[(&str, &str)]) -> Result<()> {
         );
         return Ok(());
     }
+    install(&packages)
+}
+
+/// Installs Debian packages. Where it cannot, it leaves things as they are.
+pub(crate) fn install(packages: &[&str]) -> Result<()> {
+    if !is_root()? || !is_on_path("apt-get") {
+        return Ok(());
+    }
     println!("installing {}", packages.join(" "));
     apt_get(&["update"])?;
-    apt_get(&[["install", "--yes", "--no-install-recommends"].as_slice(), &packages].concat())
+    apt_get(&[["install", "--yes", "--no-install-recommends"].as_slice(), packages].concat())
 }
 
 /// Whether this is root.

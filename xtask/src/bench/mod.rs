@@ -2,6 +2,7 @@
 
 mod agent;
 mod clang;
+mod keys;
 mod lab;
 mod ledger;
 mod machine;
@@ -28,6 +29,8 @@ pub(crate) struct Arguments {
 enum Bench {
     /// What the agent takes: memory, CPU time, the time of one sample.
     Agent(agent::Arguments),
+    /// What making and deleting a key takes, beside a restart of the core for each change.
+    Keys(keys::Arguments),
     /// What commits, answers and a year of history take.
     Ledger(ledger::Arguments),
     /// What counting costs the traffic, beside nftables and pmacct.
@@ -43,6 +46,7 @@ enum Bench {
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     match &arguments.bench {
         Bench::Agent(arguments) => agent::run(arguments),
+        Bench::Keys(arguments) => keys::run(arguments),
         Bench::Ledger(arguments) => ledger::run(arguments),
         Bench::Overhead(arguments) => overhead::run(arguments),
         Bench::Packet(arguments) => packet::run(arguments),

@@ -11,7 +11,8 @@ use super::lab::Host;
 use super::process::{Running, wait_until};
 use crate::{command, workspace_root};
 
-const API_KEY: &str = "bench-key-0123456789";
+/// The key of every bench's agent.
+pub(super) const API_KEY: &str = "bench-key-0123456789";
 const REST: &str = "http://127.0.0.1:8000";
 const METRICS: &str = "http://127.0.0.1:9435/metrics";
 const INSTANCE: &str = "bench";

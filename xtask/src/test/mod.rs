@@ -9,13 +9,13 @@
 mod other_kernel;
 
 use std::env;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
 use crate::parts::Parts;
-use crate::{command, kernel, tools};
+use crate::{command, kernel, tools, xray};
 use kernel::Series;
 use other_kernel::Extent;
 
@@ -29,6 +29,8 @@ const TOOLS: &[(&str, &str)] = &[
     ("ip", "iproute2"),
     ("jq", "jq"),
     ("nft", "nftables"),
+    ("openssl", "openssl"),
+    ("python3", "python3"),
     ("setpriv", "util-linux"),
     ("ss", "iproute2"),
     ("tc", "iproute2"),
@@ -78,6 +80,8 @@ fn run_here(parts: &mut Parts, arguments: &Arguments) -> Result<()> {
             tools::install_missing(TOOLS)
         }
     })?;
+    let core = install_core(parts)?;
+    let core = core.as_deref();
     if !arguments.stories {
         let all_but_stories = [
             "--workspace",
@@ -87,22 +91,24 @@ fn run_here(parts: &mut Parts, arguments: &Arguments) -> Result<()> {
             "portmeter/faults",
             "--no-fail-fast",
         ];
-        parts.run("host tests", || command::run(tests(&all_but_stories)?.args(filter)))?;
+        parts.run("host tests", || {
+            command::run(tests(&all_but_stories, core)?.args(filter))
+        })?;
     }
     build_binary(parts)?;
     let stories = ["--package", "portmeter-tests"];
     parts.run("building the stories", || {
-        command::run(tests(&stories)?.arg("--no-run"))
+        command::run(tests(&stories, core)?.arg("--no-run"))
     })?;
     parts.run("stories", || {
-        let mut stories = tests(&stories)?;
+        let mut stories = tests(&stories, core)?;
         stories.args(filter).env("PORTMETER_BINARY", built_binary()?);
         // Built by the host tests, where those ran: a second build to upgrade to.
         stories.env("PORTMETER_OTHER_BINARY", target_folder()?.join("debug/portmeter"));
         command::run(&mut stories)
     })?;
     if is_everything {
-        parts.run("smoke on an older kernel", smoke)?;
+        parts.run("smoke on an older kernel", || smoke(core))?;
     }
     Ok(())
 }
@@ -117,14 +123,15 @@ fn run_on_kernel(parts: &mut Parts, series: &Series, arguments: &Arguments) -> R
     if let Some(reason) = kernel::reason_to_leave_out() {
         bail!("kernel {series} cannot be run here: {reason}");
     }
+    let core = install_core(parts)?;
     build_binary(parts)?;
     parts.run("tests on the other kernel", || {
-        other_kernel::run(series, &extent, &built_binary()?)
+        other_kernel::run(series, &extent, &built_binary()?, core.as_deref())
     })
 }
 
 /// Left out, with the reason, on a machine that cannot run another kernel; never in CI.
-fn smoke() -> Result<()> {
+fn smoke(core: Option<&Path>) -> Result<()> {
     match kernel::reason_to_leave_out() {
         Some(reason) if env::var("CI").is_ok_and(|value| value == "true") => {
             bail!("the smoke must not be left out here, and {reason}")
@@ -135,7 +142,7 @@ fn smoke() -> Result<()> {
         }
         None => {
             let series = other_kernel::SMOKE_KERNEL.parse().map_err(anyhow::Error::msg)?;
-            other_kernel::run(&series, &Extent::Smoke, &built_binary()?)
+            other_kernel::run(&series, &Extent::Smoke, &built_binary()?, core)
         }
     }
 }
@@ -155,10 +162,23 @@ fn built_binary() -> Result<PathBuf> {
     Ok(target_folder()?.join("release/portmeter"))
 }
 
+/// The core that the tests run, installed if need be.
+fn install_core(parts: &mut Parts) -> Result<Option<PathBuf>> {
+    let mut core = None;
+    parts.run("Xray core", || {
+        core = xray::core()?;
+        Ok(())
+    })?;
+    Ok(core)
+}
+
 /// `cargo test`, with nothing left out where nothing has to be.
-fn tests(arguments: &[&str]) -> Result<Command> {
+fn tests(arguments: &[&str], core: Option<&Path>) -> Result<Command> {
     let mut tests = command::cargo();
     tests.arg("test").args(arguments);
+    if let Some(core) = core {
+        tests.env(xray::VARIABLE, core);
+    }
     if tools::is_root()? {
         tests.env(REQUIRE_ROOT, "1");
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 
 use crate::kernel::{self, Job, Series};
-use crate::{command, workspace_root};
+use crate::{command, workspace_root, xray};
 
 /// The kernel of the smoke: the oldest that Portmeter is tested on, without TCX and with the devices that other
 /// kernels may lack.
@@ -39,9 +39,11 @@ pub(super) enum Extent<'a> {
     Smoke,
 }
 
-/// Runs the tests on the newest Debian kernel of a series, with the given `portmeter`.
-pub(super) fn run(series: &Series, extent: &Extent<'_>, binary: &Path) -> Result<()> {
+/// Runs the tests on the newest Debian kernel of a series, with the given `portmeter` and Xray core.
+pub(super) fn run(series: &Series, extent: &Extent<'_>, binary: &Path, core: Option<&Path>) -> Result<()> {
     let binary = path_text(binary)?;
+    let core = core.map(path_text).transpose()?;
+    let core = core.as_deref().map(|core| (xray::VARIABLE, core));
     let environment = [
         ("PORTMETER_BINARY", binary.as_str()),
         ("PORTMETER_REQUIRE_ROOT", "1"),
@@ -51,8 +53,10 @@ pub(super) fn run(series: &Series, extent: &Extent<'_>, binary: &Path) -> Result
     let job = Job {
         folder: workspace_root(),
         environment: environment
+            .into_iter()
+            .chain(core)
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
-            .to_vec(),
+            .collect(),
         commands: commands(extent, built)?,
         limit: match extent {
             Extent::Smoke => SMOKE_LIMIT,

@@ -1,0 +1,141 @@
+//! The Xray core of the tests: a pinned wheel in a virtual environment of its own, and the command line that the
+//! tests give it (`tests/xray/xray.py`), as the executable `bin/xray`.
+//!
+//! The environment is made beside its place and moved there when it is whole, so that nothing broken off is ever taken
+//! for one. It is made without root; Debian's package for virtual environments is installed where it is missing.
+
+use std::env;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use crate::{command, tools, workspace_root};
+
+/// The wheel that holds the core, and its version.
+const WHEEL: &str = "Xray-core";
+const WHEEL_VERSION: &str = "1.8.26.13";
+
+/// Tells the tests where the executable is.
+pub(crate) const VARIABLE: &str = "PORTMETER_XRAY";
+
+/// The command line that the wheel lacks.
+const COMMAND_LINE: &str = "tests/xray/xray.py";
+
+/// Set where no test may be left out.
+const NOTHING_LEFT_OUT: &str = "CI";
+
+/// The executable, made if need be. Where it cannot be made this says why and gives `None`: the tests that need it then
+/// say so too. In CI, where none may be left out, it is an error at once.
+pub(crate) fn core() -> Result<Option<PathBuf>> {
+    match installed() {
+        Ok(executable) => Ok(Some(executable)),
+        Err(error) if env::var(NOTHING_LEFT_OUT).is_ok_and(|value| value == "true") => Err(error),
+        Err(error) => {
+            println!("no Xray core for the tests: {error:#}");
+            Ok(None)
+        }
+    }
+}
+
+/// The executable, made if need be.
+pub(crate) fn installed() -> Result<PathBuf> {
+    let folder = tools::tools_folder()?.join(format!("xray-core-{WHEEL_VERSION}"));
+    let source = workspace_root().join(COMMAND_LINE);
+    let source = fs::read_to_string(&source).with_context(|| format!("reading {}", source.display()))?;
+    if !has_core(&folder) {
+        println!("installing {WHEEL} {WHEEL_VERSION}");
+        make(&folder).with_context(|| format!("making {}", folder.display()))?;
+    }
+    write_executable(&folder, &source)
+}
+
+/// Whether this environment has a core that its Python can load.
+fn has_core(folder: &Path) -> bool {
+    command::output(Command::new(python(folder)).args(["-c", "import xray"])).is_ok()
+}
+
+fn python(folder: &Path) -> PathBuf {
+    folder.join("bin/python3")
+}
+
+/// Makes the environment under another name and gives it its own when it is whole; what was there before is replaced.
+fn make(folder: &Path) -> Result<()> {
+    install_python()?;
+    let parent = folder.parent().context("the tools' folder has no parent")?;
+    fs::create_dir_all(parent)?;
+    let unfinished = tempfile::Builder::new().prefix(".xray-core-").tempdir_in(parent)?;
+    let environment = unfinished.path().join("environment");
+    command::output(Command::new("python3").args(["-m", "venv"]).arg(&environment))?;
+    let wheel = format!("{WHEEL}=={WHEEL_VERSION}");
+    command::output(
+        Command::new(python(&environment))
+            .args(["-m", "pip", "install", "--quiet", "--no-deps", "--only-binary", ":all:"])
+            .arg(&wheel),
+    )?;
+    if !has_core(&environment) {
+        bail!("the wheel {wheel} cannot be loaded by this machine's Python");
+    }
+    if folder.exists() {
+        fs::rename(folder, unfinished.path().join("replaced"))?;
+    }
+    fs::rename(&environment, folder)?;
+    Ok(())
+}
+
+/// Debian has Python without virtual environments.
+fn install_python() -> Result<()> {
+    if !tools::is_on_path("python3") {
+        tools::install(&["python3"])?;
+    }
+    let has_environments = || command::output(Command::new("python3").args(["-c", "import venv, ensurepip"])).is_ok();
+    if !has_environments() {
+        tools::install(&["python3-venv"])?;
+    }
+    if !has_environments() {
+        bail!("there is no python3 with virtual environments. On Debian: apt-get install python3 python3-venv");
+    }
+    Ok(())
+}
+
+/// Writes the executable where it differs from what it should be, in one step: a core that runs keeps its own.
+fn write_executable(folder: &Path, source: &str) -> Result<PathBuf> {
+    let executable = folder.join("bin/xray");
+    let text = format!("#!{}\n{source}", python(folder).display());
+    let is_current = fs::read_to_string(&executable).is_ok_and(|found| found == text);
+    if !is_current {
+        let written = tempfile::NamedTempFile::new_in(folder.join("bin"))?;
+        fs::write(&written, text)?;
+        fs::set_permissions(&written, fs::Permissions::from_mode(0o755))?;
+        written.persist(&executable)?;
+    }
+    Ok(executable)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::MetadataExt;
+
+    use super::*;
+
+    #[test]
+    fn the_executable_follows_its_source() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("bin")).unwrap();
+        let executable = write_executable(folder.path(), "one").unwrap();
+        let first = fs::metadata(&executable).unwrap();
+        assert_eq!(first.permissions().mode() & 0o777, 0o755);
+        write_executable(folder.path(), "one").unwrap();
+        assert_eq!(fs::metadata(&executable).unwrap().ino(), first.ino(), "left as it was");
+        write_executable(folder.path(), "two").unwrap();
+        let text = fs::read_to_string(&executable).unwrap();
+        assert_eq!(text, format!("#!{}/bin/python3\ntwo", folder.path().display()));
+    }
+
+    #[test]
+    fn a_folder_without_a_core_is_none() {
+        assert!(!has_core(tempfile::tempdir().unwrap().path()));
+    }
+}
