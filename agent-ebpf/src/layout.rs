@@ -31,6 +31,10 @@ pub const CONNECTION_OFFSETS: &str = "connection_offsets";
 /// Array with one [`Adoption`], of the iterator's last run. Made anew with each load, never pinned.
 pub const ADOPTION: &str = "adoption";
 
+/// Hash of [`BlockedConnection`] to [`CONNECTION_BLOCKED`]. Made anew with each load, never pinned: a block ends with the
+/// agent that wanted it.
+pub const BLOCKED_CONNECTIONS: &str = "blocked_connections";
+
 /// Read-only global of the object: how many slots `port_counters` has for each CPU.
 pub const SLOT_CAPACITY: &str = "SLOT_CAPACITY";
 /// Read-only global of the object: cookie of the network namespace whose connections are counted.
@@ -55,6 +59,11 @@ pub const FRAGMENT_AGE_MAX_SECONDS_V4: u64 = 30;
 /// The same for IPv6.
 pub const FRAGMENT_AGE_MAX_SECONDS_V6: u64 = 60;
 
+/// Most connections that are blocked at a time.
+pub const BLOCKED_CONNECTIONS_CAPACITY: u32 = 65_536;
+/// The value of a blocked connection.
+pub const CONNECTION_BLOCKED: u8 = 1;
+
 /// Program for ingress of devices with an Ethernet header. Names fit the kernel's 15 characters.
 pub const PROGRAM_RX_ETHERNET: &str = "portmeter_rx";
 /// Program for egress of devices with an Ethernet header.
@@ -63,6 +72,10 @@ pub const PROGRAM_TX_ETHERNET: &str = "portmeter_tx";
 pub const PROGRAM_RX_IP: &str = "portmeter_rx_ip";
 /// Program for egress of devices without a link header.
 pub const PROGRAM_TX_IP: &str = "portmeter_tx_ip";
+/// Program for both ways of devices with an Ethernet header, that drops what belongs to blocked connections.
+pub const PROGRAM_BLOCK_ETHERNET: &str = "portmeter_block";
+/// The same for devices without a link header.
+pub const PROGRAM_BLOCK_IP: &str = "portmeter_blkip";
 /// XDP program for rx, of devices with an Ethernet header.
 pub const PROGRAM_RX_XDP: &str = "portmeter_xdp";
 /// XDP program that does nothing: shows whether a driver can run programs, and holds the place for the one that counts.
@@ -242,11 +255,30 @@ pub struct Adoption {
     pub failed: u64,
 }
 
+/// Names a TCP connection that is blocked.
+///
+/// Addresses are as they lie in the packet; an IPv4 address fills the first four bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(C)]
+pub struct BlockedConnection {
+    /// This host's address.
+    pub local: [u64; 2],
+    /// The other end's.
+    pub remote: [u64; 2],
+    /// This host's port.
+    pub local_port: u16,
+    /// The other end's.
+    pub remote_port: u16,
+    /// 4 or 6; wide enough to leave no padding.
+    pub ip_version: u32,
+}
+
 const _: () = assert!(size_of::<PortCounters>() == 64 && align_of::<PortCounters>() == 64);
 const _: () = assert!(size_of::<UnattributedCounters>() == 16);
 const _: () = assert!(size_of::<FewAddresses>() == 20 * FEW_ADDRESSES_COUNT);
 const _: () = assert!(size_of::<MapLife>() == 80);
 const _: () = assert!(size_of::<FragmentKey>() == 40);
 const _: () = assert!(size_of::<FragmentOwner>() == 16);
+const _: () = assert!(size_of::<BlockedConnection>() == 40);
 const _: () = assert!(size_of::<ConnectionMark>() == 8);
 const _: () = assert!(size_of::<Adoption>() == 16);

@@ -1,5 +1,5 @@
-//! The kernel programs: TC classifiers and an XDP program that count packets and always hand them on, and programs that
-//! count connections at their sockets.
+//! The kernel programs: TC classifiers and an XDP program that count packets and always hand them on, programs that
+//! count connections at their sockets, and a TC classifier that blocks connections of keys that are cut off.
 //!
 //! Everything that decides lives in the library; here are only the maps, the ways to read a packet, and what is
 //! written. Built by `cargo xtask ebpf`, never by an ordinary build.

@@ -2,8 +2,9 @@
 
 mod support;
 
-use portmeter_ebpf::layout::UnattributedReason;
-use portmeter_ebpf::packet::{Direction, Link, Outcome, SlicePacket, Truncated, WireSize, classify, examine};
+use etherparse::PacketBuilder;
+use portmeter_ebpf::layout::{BlockedConnection, UnattributedReason};
+use portmeter_ebpf::packet::{Direction, Link, Outcome, SlicePacket, Truncated, WireSize, classify, examine, tcp_ends};
 use proptest::prelude::*;
 
 use support::odd_packets::odd_packets;
@@ -22,6 +23,49 @@ fn odd_packets_count_as_written_down() {
         );
         assert_eq!(outcome, odd.outcome, "{}", odd.name);
     }
+}
+
+/// What another library builds, and what of it belongs to no connection.
+#[test]
+fn a_tcp_packet_tells_its_connection() {
+    let (client, server) = ([198, 51, 100, 7], [192, 0, 2, 1]);
+    let v4 = |address: [u8; 4]| [u64::from(u32::from_ne_bytes(address)), 0];
+    let ends = |bytes: &[u8], link| tcp_ends(&SlicePacket::new(bytes, 0), link);
+    let mut tagged = Vec::new();
+    let builder = PacketBuilder::ethernet2([2; 6], [4; 6]).single_vlan(7.try_into().unwrap());
+    let tcp = builder.ipv4(client, server, 64).tcp(40_000, 10_001, 1, 1_000);
+    tcp.write(&mut tagged, b"data").unwrap();
+    let connection = BlockedConnection {
+        local: v4(server),
+        remote: v4(client),
+        local_port: 10_001,
+        remote_port: 40_000,
+        ip_version: 4,
+    };
+    assert_eq!(ends(&tagged, Link::Ethernet).unwrap().received(), connection);
+    // The same to one that sends it, with this host's end first.
+    let sent = ends(&tagged, Link::Ethernet).unwrap().sent();
+    assert_eq!((sent.local, sent.local_port), (v4(client), 40_000));
+    assert_eq!((sent.remote, sent.remote_port), (v4(server), 10_001));
+
+    let mut bare = Vec::new();
+    let tcp = PacketBuilder::ipv6([1; 16], [2; 16], 64).tcp(10_001, 40_000, 1, 1_000);
+    tcp.write(&mut bare, &[]).unwrap();
+    let (one, two) = ([0x0101_0101_0101_0101; 2], [0x0202_0202_0202_0202; 2]);
+    let connection = BlockedConnection {
+        local: one,
+        remote: two,
+        local_port: 10_001,
+        remote_port: 40_000,
+        ip_version: 6,
+    };
+    assert_eq!(ends(&bare, Link::None).unwrap().sent(), connection);
+
+    let mut datagram = Vec::new();
+    let udp = PacketBuilder::ipv4(client, server, 64).udp(40_000, 10_001);
+    udp.write(&mut datagram, b"data").unwrap();
+    assert_eq!(ends(&datagram, Link::None), None);
+    assert_eq!(ends(&bare[..42], Link::None), None);
 }
 
 /// As long as a kernel makes them (185,000 bytes), which no recipe reaches.

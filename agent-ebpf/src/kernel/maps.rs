@@ -10,9 +10,9 @@ use aya_ebpf::btf_maps::{Array, HashMap, LruHashMap, PerCpuArray, SkStorage};
 use aya_ebpf::helpers::generated::{bpf_get_smp_processor_id, bpf_ktime_get_ns};
 use aya_ebpf::macros::btf_map;
 use portmeter_ebpf::layout::{
-    Adoption, ConnectionMark, FRAGMENT_AGE_MAX_SECONDS_V4, FRAGMENT_AGE_MAX_SECONDS_V6, FRAGMENTS_CAPACITY,
-    FewAddresses, FragmentKey, FragmentOwner, LOCAL_ADDRESSES_CAPACITY, MapLife, PORT_SLOTS_CAPACITY, PortCounters,
-    UnattributedCounters, UnattributedReason,
+    Adoption, BLOCKED_CONNECTIONS_CAPACITY, BlockedConnection, ConnectionMark, FRAGMENT_AGE_MAX_SECONDS_V4,
+    FRAGMENT_AGE_MAX_SECONDS_V6, FRAGMENTS_CAPACITY, FewAddresses, FragmentKey, FragmentOwner,
+    LOCAL_ADDRESSES_CAPACITY, MapLife, PORT_SLOTS_CAPACITY, PortCounters, UnattributedCounters, UnattributedReason,
 };
 use portmeter_ebpf::packet::{FragmentSource, Lookups};
 
@@ -53,6 +53,15 @@ pub(super) static listening_ports: HashMap<u16, u8, { PORT_SLOTS_CAPACITY as usi
 
 #[btf_map]
 pub(super) static adoption: Array<Adoption, 1> = Array::new();
+
+/// Empty but while a key that is cut off has connections that the kernel cannot end.
+#[btf_map]
+pub(super) static blocked_connections: HashMap<
+    BlockedConnection,
+    u8,
+    { BLOCKED_CONNECTIONS_CAPACITY as usize },
+    { BPF_F_NO_PREALLOC as usize },
+> = HashMap::new();
 
 /// Not used by the programs; it is here so that it is made, named and pinned like the others.
 #[btf_map]

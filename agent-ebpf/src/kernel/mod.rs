@@ -4,6 +4,7 @@
     reason = "the kernel's context, its packets and its maps are reached through raw pointers"
 )]
 
+mod block;
 mod connections;
 mod count;
 mod log;
@@ -16,6 +17,7 @@ use aya_ebpf::macros::{classifier, sock_ops, xdp as xdp_program};
 use aya_ebpf::programs::{SockOpsContext, TcContext, XdpContext};
 use portmeter_ebpf::packet::{Direction, Link};
 
+use block::block;
 use connections::TcpIterator;
 use count::{Hook, count};
 use reader::Context;
@@ -49,6 +51,18 @@ fn portmeter_rx_ip(context: TcContext) -> i32 {
 #[classifier]
 fn portmeter_tx_ip(context: TcContext) -> i32 {
     count::<TransmitIp>(Skb(context.skb.skb))
+}
+
+/// Both ways of devices with an Ethernet header, while connections are blocked.
+#[classifier]
+fn portmeter_block(context: TcContext) -> i32 {
+    block(Skb(context.skb.skb), Link::Ethernet)
+}
+
+/// The same for devices without a link header.
+#[classifier]
+fn portmeter_blkip(context: TcContext) -> i32 {
+    block(Skb(context.skb.skb), Link::None)
 }
 
 /// Ingress of devices with an Ethernet header, in their drivers.

@@ -10,6 +10,7 @@
 //! (fragments, headers beyond the directly accessible part) is left to the one that reaches everything.
 
 mod classify;
+mod ends;
 mod fragment;
 mod ip;
 mod ipv4;
@@ -20,6 +21,7 @@ mod transport;
 mod wire_size;
 
 pub use classify::{classify, examine};
+pub use ends::{TcpEnds, tcp_ends};
 pub use ipv6::EXTENSION_HEADERS_MAX;
 pub use link::{ETHERNET_HEADER_BYTES, VLAN_TAGS_MAX};
 pub use slice::SlicePacket;

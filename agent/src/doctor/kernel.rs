@@ -107,6 +107,25 @@ pub(super) fn check_loading<T>(loaded: &Result<T, KernelError>) -> Finding {
     }
 }
 
+/// Whether a key that is cut off loses the connections it has.
+pub(super) fn check_cutting_off(is_supported: &std::io::Result<bool>) -> Finding {
+    let name = "cutting off";
+    match is_supported {
+        Ok(true) => Finding::ok(name, "connections of a key that is cut off can be ended at once"),
+        Ok(false) => Finding::warning(
+            name,
+            "this kernel cannot end connections (it was built without CONFIG_INET_DIAG_DESTROY): those of a key that is \
+             cut off are blocked instead, until their ends give up",
+            "nothing needs to be done; with CONFIG_INET_DIAG_DESTROY clients are told at once",
+        ),
+        Err(error) => Finding::warning(
+            name,
+            format!("whether connections can be ended cannot be told: {error}"),
+            "see that the kernel offers CONFIG_INET_TCP_DIAG (`modprobe tcp_diag`)",
+        ),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::Level;
@@ -129,6 +148,14 @@ mod tests {
             check_loading::<()>(&Err(KernelError::Load("no".into()))).level,
             Level::Error
         );
+    }
+
+    #[test]
+    fn keys_that_cannot_be_cut_off_are_worth_knowing() {
+        let unknown = Err(std::io::Error::from(std::io::ErrorKind::NotFound));
+        assert_eq!(check_cutting_off(&Ok(true)).level, Level::Ok);
+        assert_eq!(check_cutting_off(&Ok(false)).level, Level::Warning);
+        assert_eq!(check_cutting_off(&unknown).level, Level::Warning);
     }
 
     #[test]

@@ -21,6 +21,7 @@ mod store;
 
 use crate::config::Config;
 use crate::kernel::inspect;
+use crate::network::cut;
 use crate::network::listeners::listeners;
 use crate::network::plan::plan;
 use crate::network::rtnetlink::NetworkWatcher;
@@ -52,6 +53,7 @@ pub async fn examine(config: &Config) -> Report {
     findings.push(rights::check(crate::rights::check()));
     findings.extend(kernel::check(&features));
     findings.push(loading);
+    findings.push(kernel::check_cutting_off(&cut::is_supported()));
     findings.push(bpffs::check(&bpffs, agent.owner, store::owner(&config.agent.data_dir)));
     findings.push(agent::check(&agent, chrono::Utc::now()));
     findings.push(interfaces::check(&plan, &config.capture.interfaces));

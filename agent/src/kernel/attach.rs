@@ -132,6 +132,10 @@ impl Kernel {
             target: target.clone(),
             hook: self.hook_for(target),
         };
+        if attached.hook == Hook::Clsact {
+            // An agent that was killed while it blocked has left filters that nobody would remove.
+            clsact::detach_both(&clsact::Identity::of_blocking(&self.pins), &target.name);
+        }
         for direction in Direction::BOTH {
             if let Err(error) = self.attach_direction(&attached, direction, &mut held) {
                 self.detach(&attached);
@@ -192,8 +196,9 @@ impl Kernel {
         }
     }
 
-    pub(super) fn detach(&self, attached: &Attached) {
+    pub(super) fn detach(&mut self, attached: &Attached) {
         let target = &attached.target;
+        self.block.leave(target.index);
         for pin in self.pins.links().iter().filter(|pin| pin.index == target.index) {
             detach_and_unpin(&pin.path);
         }

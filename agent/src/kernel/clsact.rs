@@ -23,8 +23,18 @@ pub(super) struct Identity {
 impl Identity {
     /// The instance whose pins these are. FNV-1a: stable across builds, and two instances on one interface are rare.
     pub(super) fn of(pins: &Pins) -> Self {
+        Self::named(pins, b"")
+    }
+
+    /// The same instance's filters that block. No instance's name has a slash.
+    pub(super) fn of_blocking(pins: &Pins) -> Self {
+        Self::named(pins, b"/block")
+    }
+
+    fn named(pins: &Pins, suffix: &[u8]) -> Self {
         let name = pins.folder().file_name().unwrap_or_default();
-        let hash = name.as_encoded_bytes().iter().fold(0x811c_9dc5_u32, |hash, byte| {
+        let bytes = name.as_encoded_bytes().iter().chain(suffix);
+        let hash = bytes.fold(0x811c_9dc5_u32, |hash, byte| {
             (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193)
         });
         Self {
@@ -38,11 +48,18 @@ impl Identity {
     }
 }
 
-/// First at ingress, last at egress, as far as other filters leave room.
-fn priorities(direction: Direction) -> impl Iterator<Item = u16> {
-    (0..PRIORITIES_TRIED).map(move |step| match direction {
-        Direction::Rx => 1 + step,
-        Direction::Tx => u16::MAX - step,
+/// Where in the order of filters one goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    First,
+    Last,
+}
+
+/// First or last, as far as other filters leave room.
+fn priorities(place: Place) -> impl Iterator<Item = u16> {
+    (0..PRIORITIES_TRIED).map(move |step| match place {
+        Place::First => 1 + step,
+        Place::Last => u16::MAX - step,
     })
 }
 
@@ -81,18 +98,48 @@ pub(super) fn attach(
     if !own.is_empty() {
         detach(identity, &target.name, direction);
     }
+    let place = match direction {
+        Direction::Rx => Place::First,
+        Direction::Tx => Place::Last,
+    };
+    keep(attach_at(program, identity, target, direction, place)?);
+    Ok(())
+}
+
+/// Makes `program` run on the interface for as long as the link is kept: after the one that counts at ingress, before it
+/// at egress.
+pub(super) fn attach_inside(
+    program: &mut SchedClassifier,
+    identity: &Identity,
+    target: &Target,
+    direction: Direction,
+) -> Result<SchedClassifierLink, KernelError> {
+    let _ = qdisc_add_clsact(&target.name);
+    let place = match direction {
+        Direction::Rx => Place::Last,
+        Direction::Tx => Place::First,
+    };
+    attach_at(program, identity, target, direction, place)
+}
+
+fn attach_at(
+    program: &mut SchedClassifier,
+    identity: &Identity,
+    target: &Target,
+    direction: Direction,
+    place: Place,
+) -> Result<SchedClassifierLink, KernelError> {
     let mut refusal = String::new();
-    for priority in priorities(direction) {
+    for priority in priorities(place) {
         let options = NlOptions {
             priority,
             handle: identity.handle,
             classid: None,
         };
-        match program.attach_with_options(&target.name, attach_type(direction), TcAttachOptions::Netlink(options)) {
-            Ok(id) => {
-                keep(program.take_link(id));
-                return Ok(());
-            }
+        let options = TcAttachOptions::Netlink(options);
+        let attached = program.attach_with_options(&target.name, attach_type(direction), options);
+        match attached.and_then(|id| program.take_link(id)) {
+            Ok(link) => return Ok(link),
             Err(error) => refusal = error.to_string(),
         }
     }
@@ -123,7 +170,9 @@ fn replace(
     };
     match program.attach_to_link(link) {
         Ok(id) => {
-            keep(program.take_link(id));
+            if let Ok(link) = program.take_link(id) {
+                keep(link);
+            }
             true
         }
         Err(_) => false,
@@ -132,9 +181,10 @@ fn replace(
 
 /// Removes this instance's filters from all of `interfaces`.
 pub(super) fn detach_all(pins: &Pins, interfaces: &[String]) {
-    let identity = Identity::of(pins);
-    for interface in interfaces {
-        detach_both(&identity, interface);
+    for identity in [Identity::of(pins), Identity::of_blocking(pins)] {
+        for interface in interfaces {
+            detach_both(&identity, interface);
+        }
     }
 }
 
@@ -175,8 +225,6 @@ fn link(
 }
 
 /// Lets the filter stay: aya would delete it with the link.
-fn keep<E>(link: Result<SchedClassifierLink, E>) {
-    if let Ok(link) = link {
-        std::mem::forget(link);
-    }
+fn keep(link: SchedClassifierLink) {
+    std::mem::forget(link);
 }

@@ -9,6 +9,7 @@
 )]
 
 mod attach;
+mod block;
 mod bpf;
 pub mod bpffs;
 pub mod cgroup;
@@ -44,6 +45,7 @@ use crate::config::HookChoice;
 use crate::store::LifeOrigin;
 
 pub use attach::{Attached, Hook};
+use block::Block;
 pub use connections::ConnectionWatch;
 pub use counters::KernelCounters;
 pub use error::KernelError;
@@ -91,6 +93,7 @@ pub struct Kernel {
     counters: Arc<KernelCounters>,
     life: MapLife,
     attached: BTreeMap<u32, Attached>,
+    block: Block,
     is_new_life: bool,
     predecessor: Option<Predecessor>,
 }
@@ -167,6 +170,7 @@ impl Kernel {
             counters: Arc::new(counters),
             life,
             attached: BTreeMap::new(),
+            block: Block::default(),
             is_new_life,
             predecessor,
         })

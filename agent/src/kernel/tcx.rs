@@ -53,6 +53,23 @@ fn replace(program: &mut SchedClassifier, pinned: &LinkPin) -> Result<(), Replac
     Ok(())
 }
 
+/// Makes `program` run on the interface for as long as the link is kept: after the one that counts at ingress, before it
+/// at egress.
+pub(super) fn attach_inside(
+    program: &mut SchedClassifier,
+    target: &Target,
+    direction: Direction,
+) -> Result<SchedClassifierLink, KernelError> {
+    let (attach_type, order) = match direction {
+        Direction::Rx => (TcAttachType::Ingress, LinkOrder::last()),
+        Direction::Tx => (TcAttachType::Egress, LinkOrder::first()),
+    };
+    program
+        .attach_with_options(&target.name, attach_type, TcAttachOptions::TcxOrder(order))
+        .and_then(|id| take(program, id))
+        .map_err(|error| KernelError::attach(&target.name, &error))
+}
+
 fn take(program: &mut SchedClassifier, id: SchedClassifierLinkId) -> Result<SchedClassifierLink, ProgramError> {
     program.take_link(id)
 }

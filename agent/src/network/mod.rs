@@ -4,8 +4,11 @@
 //! room's work. Interfaces come from rtnetlink and never from `/sys/class/net`, which shows another namespace's
 //! devices when only the network namespace was entered.
 
+pub mod cut;
 pub mod filters;
+pub mod holders;
 pub mod listeners;
+pub mod own_address;
 pub mod plan;
 pub mod rtnetlink;
 pub mod sockets;

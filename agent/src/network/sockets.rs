@@ -14,6 +14,9 @@ use netlink_packet_sock_diag::inet::{ExtensionFlags, InetRequest, InetResponseHe
 use netlink_sys::Socket;
 use netlink_sys::protocols::NETLINK_SOCK_DIAG;
 
+/// What the kernel takes for any local port.
+const ANY_PORT: u16 = 0;
+
 /// Room for one answer of the kernel: it fills at most 32 kB a datagram (`netlink_dump`).
 const RECEIVE_BUFFER_BYTES: usize = 64 * 1024;
 
@@ -29,7 +32,7 @@ pub struct Connection {
 }
 
 /// The states of a TCP connection whose handshake is complete and that is not closed.
-fn connection_states() -> StateFlags {
+pub(super) fn connection_states() -> StateFlags {
     StateFlags::ESTABLISHED
         | StateFlags::FIN_WAIT1
         | StateFlags::FIN_WAIT2
@@ -119,12 +122,23 @@ pub(super) fn dump(
     family: u8,
     protocol: u8,
     states: &StateFlags,
+    each: impl FnMut(&InetResponseHeader),
+) -> io::Result<()> {
+    dump_at(ANY_PORT, family, protocol, states, each)
+}
+
+/// The same, of those at one local port only.
+pub(super) fn dump_at(
+    port: u16,
+    family: u8,
+    protocol: u8,
+    states: &StateFlags,
     mut each: impl FnMut(&InetResponseHeader),
 ) -> io::Result<()> {
     let mut socket = Socket::new(NETLINK_SOCK_DIAG)?;
     socket.bind_auto()?;
     socket.connect(&netlink_sys::SocketAddr::new(0, 0))?;
-    socket.send(&request(family, protocol, states.clone()), 0)?;
+    socket.send(&request(port, family, protocol, states.clone()), 0)?;
     let mut buffer = Vec::with_capacity(RECEIVE_BUFFER_BYTES);
     loop {
         buffer.clear();
@@ -135,14 +149,15 @@ pub(super) fn dump(
     }
 }
 
-fn request(family: u8, protocol: u8, states: StateFlags) -> Vec<u8> {
+fn request(port: u16, family: u8, protocol: u8, states: StateFlags) -> Vec<u8> {
     let mut header = NetlinkHeader::default();
     header.flags = NLM_F_REQUEST | NLM_F_DUMP;
-    let socket_id = if family == AF_INET6 {
+    let mut socket_id = if family == AF_INET6 {
         SocketId::new_v6()
     } else {
         SocketId::new_v4()
     };
+    socket_id.source_port = port;
     let request = InetRequest {
         family,
         protocol,
