@@ -41,6 +41,14 @@ pub struct Config {
     pub xray: XrayConfig,
 }
 
+impl Config {
+    /// Where the core's configuration file is.
+    pub fn xray_configuration(&self) -> PathBuf {
+        let default = || self.agent.data_dir.join("xray/config.json");
+        self.xray.config.clone().unwrap_or_else(default)
+    }
+}
+
 /// `[agent]`
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -125,6 +133,9 @@ pub struct HttpConfig {
     /// Whether the panel routes need the API key.
     #[serde(deserialize_with = "text::choice")]
     pub panel_auth: PanelAuth,
+    /// The address under which clients reach the gateway, for example `https://vpn.example.com`: what subscription
+    /// addresses begin with.
+    pub public_url: Option<String>,
     /// Allows `panel_auth = "open"` on an address other than loopback.
     #[serde(deserialize_with = "text::parsed")]
     pub allow_open_panel_on_network: bool,
@@ -136,6 +147,7 @@ impl Default for HttpConfig {
             listen: loopback(8000),
             api_key_file: None,
             panel_auth: PanelAuth::Key,
+            public_url: None,
             allow_open_panel_on_network: false,
         }
     }
@@ -233,6 +245,14 @@ pub struct XrayConfig {
     /// How far a client's clock may be off, in seconds; 0 switches the check off.
     #[serde(deserialize_with = "text::parsed")]
     pub max_time_diff_seconds: u64,
+    /// The address that keys' inbounds listen on; unset: all addresses.
+    pub listen: Option<IpAddr>,
+    /// Whether all keys share one REALITY identity or each has its own.
+    #[serde(deserialize_with = "text::choice")]
+    pub reality_identity: RealityIdentity,
+    /// Whether a supervised core is stopped with the agent; otherwise it goes on and the next start adopts it.
+    #[serde(deserialize_with = "text::parsed")]
+    pub stop_with_agent: bool,
     /// Address of the core's own API.
     pub api_listen: SocketAddr,
     /// The systemd unit of the core in mode `systemd`.
@@ -250,10 +270,24 @@ impl Default for XrayConfig {
             server_names: vec!["www.microsoft.com".to_owned()],
             flow: "xtls-rprx-vision".to_owned(),
             max_time_diff_seconds: 600,
+            listen: None,
+            reality_identity: RealityIdentity::Server,
+            stop_with_agent: false,
             api_listen: loopback(9436),
             service: "xray.service".to_owned(),
         }
     }
+}
+
+/// Whose a REALITY identity is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RealityIdentity {
+    /// The server has one for all keys.
+    #[default]
+    Server,
+    /// Each key gets its own when it is made.
+    Key,
 }
 
 /// Who runs the Xray core.

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use portmeter_gateway::cli::check_panel;
 
 use super::{Config, Interfaces};
+use crate::xray::link::{ServerHost, is_host_and_port, is_host_name};
 
 /// Most ports that can be tracked: half of all there are. Their counters take 4 MiB for each CPU, and the host keeps
 /// ports for its own connections and services.
@@ -28,15 +29,7 @@ impl Config {
             ));
         }
         self.retention()?;
-        if !["", "xtls-rprx-vision"].contains(&self.xray.flow.as_str()) {
-            return Err(format!(
-                "`xray.flow` is \"{}\"; use \"xtls-rprx-vision\" or \"\"",
-                self.xray.flow
-            ));
-        }
-        if self.xray.server_names.is_empty() {
-            return Err("`xray.server_names` is empty; REALITY needs at least one".to_owned());
-        }
+        self.xray()?;
         self.own_ports()?;
         self.exposure()
     }
@@ -57,6 +50,39 @@ impl Config {
                 "`ledger.{coarser}` is a shorter time than `ledger.{finer}`; keep coarser periods at least as long"
             )),
             _ => Ok(()),
+        }
+    }
+
+    /// What links and inbounds are made of.
+    fn xray(&self) -> Result<(), String> {
+        let xray = &self.xray;
+        if !["", "xtls-rprx-vision"].contains(&xray.flow.as_str()) {
+            return Err(format!(
+                "`xray.flow` is \"{}\"; use \"xtls-rprx-vision\" or \"\"",
+                xray.flow.escape_debug()
+            ));
+        }
+        if let Some(host) = &xray.server_host {
+            host.parse::<ServerHost>()
+                .map_err(|error| format!("`xray.server_host` is \"{}\": {error}", host.escape_debug()))?;
+        }
+        if !is_host_and_port(&xray.dest) {
+            return Err(format!(
+                "`xray.dest` is \"{}\"; use the name or address of a TLS 1.3 server and its port, such as \
+                 www.microsoft.com:443",
+                xray.dest.escape_debug()
+            ));
+        }
+        if xray.server_names.is_empty() {
+            return Err("`xray.server_names` is empty; REALITY needs at least one".to_owned());
+        }
+        match xray.server_names.iter().find(|name| !is_host_name(name)) {
+            Some(name) => Err(format!(
+                "`xray.server_names`: \"{}\" cannot be the name of a host; use one that the certificate of `xray.dest` \
+                 has, such as www.microsoft.com",
+                name.escape_debug()
+            )),
+            None => Ok(()),
         }
     }
 
@@ -190,5 +216,41 @@ mod tests {
             config.http.panel_auth = PanelAuth::Open;
         };
         assert!(refused(open).contains("allow_open_panel_on_network"));
+    }
+
+    #[test]
+    fn links_are_made_of_names_and_addresses() {
+        for (host, what) in [
+            ("", "is \"\": it is empty"),
+            ("a b", "is \"a b\": use a host name"),
+            ("[::1]", "without brackets"),
+            ("vpn.example.com:443", "without port"),
+            ("a\n", "is \"a\\n\": use"),
+        ] {
+            let sentence = refused(|config| config.xray.server_host = Some(host.into()));
+            assert!(
+                sentence.starts_with("`xray.server_host`") && sentence.contains(what),
+                "{sentence}"
+            );
+        }
+        for dest in ["", "www.microsoft.com", "a b:443", "a\n:443", "a:0"] {
+            let sentence = refused(|config| config.xray.dest = dest.into());
+            assert!(
+                sentence.starts_with("`xray.dest` is") && !sentence.contains('\n'),
+                "{sentence}"
+            );
+        }
+        for name in ["", "a b", "*.example.com", "a\r", "192.0.2.1", "a:443"] {
+            let sentence = refused(|config| config.xray.server_names.push(name.into()));
+            assert!(
+                sentence.starts_with("`xray.server_names`: ") && !sentence.contains('\r'),
+                "{sentence}"
+            );
+        }
+        let mut config = Config::default();
+        config.xray.server_host = Some("2001:db8::1".into());
+        config.xray.dest = "[2001:db8::2]:443".into();
+        config.xray.server_names = vec!["localhost".into(), "www.example.com".into()];
+        config.validate().unwrap();
     }
 }

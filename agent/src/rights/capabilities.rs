@@ -17,7 +17,7 @@ pub struct MissingRights(String);
 /// A capability could be neither read nor given up.
 #[derive(Debug, thiserror::Error)]
 #[error("the rights that are not needed cannot be given up: {0}")]
-pub(super) struct ReduceError(String);
+pub struct ReduceError(String);
 
 /// What a process keeps.
 #[derive(Debug, PartialEq, Eq)]
@@ -100,6 +100,32 @@ pub fn with_low_ports<T>(bind: impl FnOnce() -> T) -> T {
         tracing::warn!(%error, "the right to bind low ports stays in force");
     }
     result
+}
+
+/// Leaves this thread, and the program that it starts, no right but the one to bind low ports, and that only where it
+/// is asked for and was kept. There is no way back, so the thread has to be one of its own.
+///
+/// A program that root starts would have whatever the bounding set has; that it gets no more than this thread has is
+/// what the flag is for (`capabilities(7)`, `prctl(2)`).
+pub fn leave_for_program(low_ports: bool) -> Result<(), ReduceError> {
+    let failed = |error: caps::errors::CapsError| ReduceError(error.to_string());
+    let right = Capability::CAP_NET_BIND_SERVICE;
+    let is_left = low_ports && read(CapSet::Permitted).contains(&right);
+    let left: CapsHashSet = is_left.then_some(right).into_iter().collect();
+    prctl::set_no_new_privs().map_err(|error| ReduceError(error.desc().to_lowercase()))?;
+    caps::clear(None, CapSet::Ambient).map_err(failed)?;
+    caps::set(None, CapSet::Inheritable, &left).map_err(failed)?;
+    if is_left {
+        caps::raise(None, CapSet::Ambient, right).map_err(failed)?;
+    }
+    caps::set(None, CapSet::Effective, &left).map_err(failed)?;
+    caps::set(None, CapSet::Permitted, &left).map_err(failed)
+}
+
+/// Whether binding a port takes a right.
+pub fn is_low_port(port: u16) -> bool {
+    // Port 0 stands for any free one.
+    (1..first_unprivileged_port()).contains(&port)
 }
 
 /// The lowest port that anybody may bind (`ip(7)`).

@@ -20,7 +20,7 @@ use crate::kernel::bpffs;
 use capabilities::Plan;
 
 pub use access::{AccessError, check as check_folders};
-pub use capabilities::{MissingRights, check, with_low_ports};
+pub use capabilities::{MissingRights, ReduceError, check, is_low_port, leave_for_program, with_low_ports};
 pub use user::{Account, UnknownUser, name_of};
 
 /// The API key that the operator gives, read while the process could still read everything.
