@@ -342,7 +342,13 @@ async fn change_keys(lab: &Lab, store: &Arc<Store>, model: &mut Model, event: Ev
 async fn change_ports(store: &Arc<Store>, model: &mut Model, event: &Event, minute: Minute) {
     match event {
         Event::Create => {
-            let Ok(key) = store.create_key(NewKey { name: "key".into() }).await else {
+            let Ok(key) = store
+                .create_key(NewKey {
+                    name: "key".into(),
+                    ..NewKey::default()
+                })
+                .await
+            else {
                 return;
             };
             model.keys.push(ModelKey {
@@ -375,7 +381,13 @@ async fn the_ledger_as_a_whole_is_what_the_counters_show() {
     let lab = Lab::new();
     let store = Arc::new(lab.start());
     lab.kernel.pass(10_001, 3);
-    let key = store.create_key(NewKey { name: "key".into() }).await.unwrap();
+    let key = store
+        .create_key(NewKey {
+            name: "key".into(),
+            ..NewKey::default()
+        })
+        .await
+        .unwrap();
     lab.kernel.pass(10_001, 40);
     store.reset_history(key.id).await.unwrap();
     lab.kernel.pass(10_001, 500);

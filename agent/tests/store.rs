@@ -26,11 +26,21 @@ async fn keys_get_the_lowest_free_ports_up_to_the_limit() {
         create(&store, "c").await.port,
     ];
     assert_eq!(ports, [Some(10_001), Some(10_003), Some(10_004)]);
-    let fourth = store.create_key(NewKey { name: "d".into() }).await;
+    let fourth = store
+        .create_key(NewKey {
+            name: "d".into(),
+            ..NewKey::default()
+        })
+        .await;
     assert!(matches!(fourth, Err(StoreError::NoAvailablePort)), "{fourth:?}");
     lab.held.0.lock().unwrap().clear();
     assert_eq!(create(&store, "d").await.port, Some(10_002));
-    let fifth = store.create_key(NewKey { name: "e".into() }).await;
+    let fifth = store
+        .create_key(NewKey {
+            name: "e".into(),
+            ..NewKey::default()
+        })
+        .await;
     assert!(matches!(fifth, Err(StoreError::KeyLimitReached(4))), "{fifth:?}");
     assert_eq!(store.snapshot().entries.len(), 4);
 }
@@ -46,6 +56,7 @@ async fn keys_made_at_the_same_instant_never_share_a_port() {
                 store
                     .create_key(NewKey {
                         name: number.to_string(),
+                        ..NewKey::default()
                     })
                     .await
             })
@@ -302,7 +313,13 @@ async fn play(events: Vec<Event>) {
                 model.pass(PORTS[port], bytes.into());
             }
             Event::Create => {
-                if let Ok(key) = store.create_key(NewKey { name: "key".into() }).await {
+                if let Ok(key) = store
+                    .create_key(NewKey {
+                        name: "key".into(),
+                        ..NewKey::default()
+                    })
+                    .await
+                {
                     model.keys.push((key, Counter::default()));
                 }
             }

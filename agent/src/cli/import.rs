@@ -1,14 +1,15 @@
 //! `portmeter import`: keys and history of other programs, into the ledger of an agent that does not run.
 
 use std::collections::BTreeSet;
-use std::io::{Read, Write};
+use std::fmt::Write as _;
+use std::io::{Read, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use uuid::Uuid;
 
-use super::{Place, progress};
+use super::{Place, old_inbounds, progress};
 use crate::calendar::Calendar;
 use crate::config::Config;
 use crate::counters::{CounterReader, NoCounters};
@@ -35,7 +36,7 @@ pub(super) struct Arguments {
     /// The key, by id or uuid, that vnStat's figures belong to
     #[arg(long, value_name = "KEY")]
     key: Option<String>,
-    /// keys.json, ports.json, traffic_history.json, or what `vnstat --json` prints; `-` is standard input
+    /// keys.json, ports.json, traffic_history.json, an Xray config.json, or what `vnstat --json` prints; `-` is standard input
     #[arg(value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
 }
@@ -47,14 +48,28 @@ pub(super) async fn run(arguments: Arguments) -> Result<()> {
     };
     let config = arguments.place.load()?;
     let plan = read(&arguments.files, &options)?;
-    let decision = match arguments.dry_run {
-        true => preview(&config, plan)?,
+    let (decision, kept) = match arguments.dry_run {
+        true => (preview(&config, plan)?, Ok(None)),
         false => import(&config, plan).await?,
     };
-    let report = import::report(&decision, arguments.dry_run);
+    let mut report = import::report(&decision, arguments.dry_run);
+    if let Ok(Some(kept)) = &kept {
+        let _ = writeln!(
+            report,
+            "{} has the old inbounds no more, a core that runs has them until it is restarted; as it was, it is {}",
+            core_configuration(&config).display(),
+            kept.display()
+        );
+    }
     // Whoever reads only the first lines (`| head`) closes the pipe early.
     let _ = std::io::stdout().write_all(report.as_bytes());
-    Ok(())
+    kept.map(drop)
+}
+
+/// The file that the agent writes for the core.
+fn core_configuration(config: &Config) -> PathBuf {
+    let configured = config.xray.config.clone();
+    configured.unwrap_or_else(|| config.agent.data_dir.join("xray/config.json"))
 }
 
 fn zone(name: &str) -> Result<chrono_tz::Tz> {
@@ -111,8 +126,9 @@ fn held_ports() -> Result<BTreeSet<u16>> {
     Ok(SocketProbe.held_ports().map_err(StoreError::PortProbe)?)
 }
 
-/// Both locks are held meanwhile, for keys are made and ports given: a running agent is refused.
-async fn import(config: &Config, plan: ImportPlan) -> Result<Decision> {
+/// Both locks are held meanwhile, for keys are made and ports given: a running agent is refused. What was imported stays
+/// imported where the core's configuration, as it was before, cannot be kept and changed.
+async fn import(config: &Config, plan: ImportPlan) -> Result<(Decision, Result<Option<PathBuf>>)> {
     if !nix::unistd::geteuid().is_root() {
         rights::check_folders(config)?;
     }
@@ -134,7 +150,8 @@ async fn import(config: &Config, plan: ImportPlan) -> Result<Decision> {
     store.close().await.context("the last bytes cannot be booked")?;
     let decision = decision?;
     ledger.keep();
-    Ok(decision)
+    let kept = old_inbounds::take_out(&core_configuration(config), &decision.inbounds);
+    Ok((decision, kept))
 }
 
 /// The ledger with the counters that it books: what they hold of a port before a key gets it is not the key's.

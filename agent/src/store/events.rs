@@ -16,6 +16,37 @@ pub(super) struct Event<'a> {
     pub(super) actor: &'a str,
 }
 
+/// An event that is not part of another change.
+#[derive(Debug, Clone, Default)]
+pub struct NewEvent {
+    /// What it is about, for example `xray`.
+    pub kind: &'static str,
+    /// `info`, `warning` or `error`.
+    pub severity: &'static str,
+    /// Whose doing it was: `agent`, `xray`.
+    pub service: &'static str,
+    /// What was done.
+    pub action: &'static str,
+    /// One sentence without a secret.
+    pub message: String,
+    /// Who asked for it: `operator` or `agent`.
+    pub actor: &'static str,
+}
+
+impl NewEvent {
+    pub(super) fn at(&self, at: DateTime<Utc>) -> Event<'_> {
+        Event {
+            at,
+            kind: self.kind,
+            severity: self.severity,
+            service: self.service,
+            action: self.action,
+            message: &self.message,
+            actor: self.actor,
+        }
+    }
+}
+
 pub(super) fn append(connection: &Connection, event: &Event<'_>) -> rusqlite::Result<()> {
     connection
         .prepare_cached(

@@ -13,12 +13,13 @@ use uuid::Uuid;
 
 use super::events::{self, Event};
 use super::outside::{OutsideReader, ReadError};
-use super::snapshot::{Entry, Figures, History, HistoryId, Key, KeyId, Snapshot};
-use super::writer::Writer;
+use super::snapshot::{Entry, Figures, HistoryId, Key, KeyId, Snapshot};
+use super::writer::{Writer, new_entry};
 use super::{Store, StoreError, imported, keys, ledger};
 use crate::transfer::import::{
     Booking, Change, DecidedKey, Decision, DecisionError, ImportPlan, Ports, Present, decide,
 };
+use crate::xray::subscription::SubscriptionToken;
 
 /// Why an import did not happen. Nothing has been changed.
 #[derive(Debug, thiserror::Error)]
@@ -109,19 +110,12 @@ fn make_key(transaction: &Transaction<'_>, decided: &DecidedKey, now: DateTime<U
         port: Some(decided.port),
         assigned_at: Some(now),
         cycle: None,
+        subscription_token: decided.is_active.then(SubscriptionToken::generate),
+        identity: decided.identity.clone().map(Arc::new),
     };
-    keys::insert(transaction, &key)?;
-    keys::assign(transaction, key.id, decided.port, now)?;
     // It may be one of this id that was deleted a while ago: then it is there again.
     transaction.execute("DELETE FROM deleted_keys WHERE key_id = ?1", [key.id.0.to_string()])?;
-    let mut figures = Figures::default();
-    let history = figures.next_history(HistoryId::default(), key.created_at);
-    let id = ledger::begin_history(transaction, key.id, &history)?;
-    figures.history = History { id, ..history };
-    Ok(Entry {
-        key: Arc::new(key),
-        figures,
-    })
+    new_entry(transaction, key, now)
 }
 
 /// Books a source's changes to a key, in the tables and in its entry of the next snapshot.

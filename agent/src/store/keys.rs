@@ -1,13 +1,16 @@
 //! Keys and port assignments as rows, and the rule that picks a port.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use rusqlite::{Connection, Row, params};
 use uuid::Uuid;
 
+use super::identities;
 use super::snapshot::{Key, KeyId, PortTableTimes};
 use crate::calendar::BillingCycle;
+use crate::xray::subscription::SubscriptionToken;
 
 /// The lowest of `configured` that no key has and no program holds.
 pub fn lowest_free_port(
@@ -22,11 +25,14 @@ pub fn lowest_free_port(
 
 /// All keys in creation order.
 pub(super) fn all(connection: &Connection) -> rusqlite::Result<Vec<Key>> {
-    let mut statement = connection.prepare(
+    let mut statement = connection.prepare(&format!(
         "SELECT keys.id, uuid, name, is_active, created_at_micros, port, assigned_at_micros,
-                cycle_rule, cycle_time_zone
-         FROM keys LEFT JOIN port_assignments ON key_id = keys.id ORDER BY position",
-    )?;
+                cycle_rule, cycle_time_zone, subscription_token, {}
+         FROM keys LEFT JOIN port_assignments ON port_assignments.key_id = keys.id
+                   LEFT JOIN reality_identities ON reality_identities.key_id = keys.id
+         ORDER BY position",
+        identities::COLUMNS
+    ))?;
     statement.query_map([], key)?.collect()
 }
 
@@ -40,6 +46,8 @@ fn key(row: &Row<'_>) -> rusqlite::Result<Key> {
         port: row.get(5)?,
         assigned_at: row.get::<_, Option<i64>>(6)?.map(time_from),
         cycle: cycle(row)?,
+        subscription_token: row.get::<_, Option<String>>(9)?.and_then(|text| text.parse().ok()),
+        identity: identities::from_row(row, 10)?.map(Arc::new),
     })
 }
 
@@ -69,15 +77,20 @@ pub(super) fn time_from(micros: i64) -> DateTime<Utc> {
 
 pub(super) fn insert(connection: &Connection, key: &Key) -> rusqlite::Result<()> {
     connection.execute(
-        "INSERT INTO keys (id, uuid, name, is_active, created_at_micros) VALUES (?1, ?2, ?3, ?4, ?5)",
+        "INSERT INTO keys (id, uuid, name, is_active, created_at_micros, subscription_token)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
         params![
             key.id.0.to_string(),
             key.uuid.to_string(),
             key.name,
             key.is_active,
-            key.created_at.timestamp_micros()
+            key.created_at.timestamp_micros(),
+            key.subscription_token.as_ref().map(SubscriptionToken::to_secret_text),
         ],
     )?;
+    if let Some(identity) = &key.identity {
+        identities::write(connection, Some(key.id), identity)?;
+    }
     connection.execute("INSERT INTO key_totals (key_id) VALUES (?1)", [key.id.0.to_string()])?;
     connection.execute("INSERT INTO key_baselines (key_id) VALUES (?1)", [key.id.0.to_string()])?;
     Ok(())
@@ -85,8 +98,14 @@ pub(super) fn insert(connection: &Connection, key: &Key) -> rusqlite::Result<()>
 
 pub(super) fn update(connection: &Connection, key: &Key) -> rusqlite::Result<()> {
     connection.execute(
-        "UPDATE keys SET name = ?2, is_active = ?3 WHERE id = ?1",
-        params![key.id.0.to_string(), key.name, key.is_active],
+        "UPDATE keys SET uuid = ?2, name = ?3, is_active = ?4, subscription_token = ?5 WHERE id = ?1",
+        params![
+            key.id.0.to_string(),
+            key.uuid.to_string(),
+            key.name,
+            key.is_active,
+            key.subscription_token.as_ref().map(SubscriptionToken::to_secret_text),
+        ],
     )?;
     Ok(())
 }

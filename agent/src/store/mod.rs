@@ -15,10 +15,12 @@ mod columns;
 mod commits;
 mod copy;
 mod cycles;
+mod documents;
 mod events;
 mod export;
 mod faults;
 mod history;
+mod identities;
 mod import;
 mod imported;
 mod inspect;
@@ -49,12 +51,15 @@ use crate::counters::CounterReader;
 use crate::ledger::{Clock, Samples, SystemClock};
 use crate::store::readers::Readers;
 use crate::store::writer::{Surroundings, Writer};
+use crate::xray::reality::Identity;
 
 pub use backup::{Backup, BackupError, BackupFacts, back_up};
 pub use bookings::{BookedKey, BookedMinute, Bookings, PartStart};
 pub use cleanup::FirstKept;
 pub use copy::CopyProgress;
 pub use cycles::CycleUsage;
+pub use documents::{RestoreOutcome, RestoredClient, RestoredConfiguration};
+pub use events::NewEvent;
 pub use export::{ExportError, LedgerExport};
 #[cfg(feature = "faults")]
 pub use faults::{Fault, arm};
@@ -174,6 +179,11 @@ impl OpenStore {
         self.keys.iter().filter_map(|key| key.port)
     }
 
+    /// Ports on which the core is to listen.
+    pub fn ports_of_enabled_keys(&self) -> impl Iterator<Item = u16> + '_ {
+        self.keys.iter().filter(|key| key.is_active).filter_map(|key| key.port)
+    }
+
     /// Takes up `reader`'s map life, books what it holds, and starts the writer.
     pub fn start(
         self,
@@ -237,6 +247,36 @@ impl Store {
         is_active: Option<bool>,
     ) -> Result<Key, StoreError> {
         self.call(move |writer| writer.update_key(id, name, is_active)).await
+    }
+
+    /// Gives a key another uuid and another subscription token.
+    pub async fn regenerate_key(&self, id: KeyId) -> Result<Key, StoreError> {
+        self.call(move |writer| writer.regenerate_key(id)).await
+    }
+
+    /// Takes a change of a key back: its uuid, name, state and subscription token are these again.
+    pub async fn put_key_back(&self, key: Key) -> Result<Key, StoreError> {
+        self.call(move |writer| writer.replace_key(key)).await
+    }
+
+    /// Makes `identity` the key's own, or the server's. Nothing of a key's own is nothing that differs from the server's.
+    pub async fn set_identity(&self, owner: Option<KeyId>, identity: Identity) -> Result<(), StoreError> {
+        self.call(move |writer| writer.set_identity(owner, identity)).await
+    }
+
+    /// Makes what a backup of the core's configuration says the wanted state, in one transaction.
+    pub async fn restore_configuration(&self, restored: RestoredConfiguration) -> Result<RestoreOutcome, StoreError> {
+        self.call(move |writer| writer.restore_configuration(restored)).await
+    }
+
+    /// Forgets the restored document: it stands in the file now. One that came since stays.
+    pub async fn forget_restored_document(&self, written: Arc<str>) -> Result<(), StoreError> {
+        self.call(move |writer| writer.forget_restored_document(&written)).await
+    }
+
+    /// Appends an event of its own.
+    pub async fn append_event(&self, event: NewEvent) -> Result<(), StoreError> {
+        self.call(move |writer| writer.append_event(&event)).await
     }
 
     /// Books the key's last bytes, then removes it with its port assignment and its own history.

@@ -13,6 +13,7 @@ const STEPS: &[M<'static>] = &[
     M::up(include_str!("migrations/002_connections.sql")),
     M::up(include_str!("migrations/003_history.sql")),
     M::up(include_str!("migrations/004_imports.sql")),
+    M::up(include_str!("migrations/005_xray.sql")),
 ];
 
 /// Every migration, in order.

@@ -9,6 +9,8 @@ use uuid::Uuid;
 use crate::calendar::BillingCycle;
 use crate::counters::{Counter, CounterReader};
 use crate::ledger::Tally;
+use crate::xray::reality::Identity;
+use crate::xray::subscription::SubscriptionToken;
 
 /// Identifies a key in Portmeter; not its VLESS uuid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -33,6 +35,10 @@ pub struct Key {
     pub assigned_at: Option<DateTime<Utc>>,
     /// Its billing cycle.
     pub cycle: Option<BillingCycle>,
+    /// The secret in its subscription's address; none while it is disabled.
+    pub subscription_token: Option<SubscriptionToken>,
+    /// What it has of a REALITY identity of its own.
+    pub identity: Option<Arc<Identity>>,
 }
 
 /// Names a key's history: what is shown of it. A reset begins a new one.
@@ -136,6 +142,10 @@ impl Entry {
 pub struct Snapshot {
     /// The keys.
     pub entries: Vec<Entry>,
+    /// The server's REALITY identity.
+    pub identity: Arc<Identity>,
+    /// What a restore has taken over of others' parts of the core's configuration, until it stands in the file.
+    pub restored_document: Option<Arc<str>>,
     /// When the table of assignments was made and last changed.
     pub port_table: PortTableTimes,
     /// Changes with every change of a key or an assignment, and with nothing else.
@@ -164,6 +174,13 @@ impl Snapshot {
     pub fn find(&self, id_or_uuid: Uuid) -> Option<&Entry> {
         let position = self.by_id.get(&id_or_uuid).or_else(|| self.by_uuid.get(&id_or_uuid))?;
         self.entries.get(*position)
+    }
+
+    /// The key with this subscription token. Each comparison takes the same time, so that none is found by trying.
+    pub fn find_subscription(&self, token: &SubscriptionToken) -> Option<&Entry> {
+        self.entries
+            .iter()
+            .find(|entry| entry.key.subscription_token.as_ref() == Some(token))
     }
 
     /// A key's place in `entries`.

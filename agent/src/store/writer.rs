@@ -14,19 +14,23 @@ use uuid::Uuid;
 
 use super::ledger::{self, Booker, LifeOrigin};
 use super::snapshot::{Entry, Figures, History, HistoryId, Key, KeyId, Snapshot};
-use super::{PortProbe, StoreError, commits, cycles, events, faults, keys};
+use super::{PortProbe, StoreError, commits, cycles, documents, events, faults, identities, keys};
 use crate::calendar::{BillingCycle, Calendar, Minute};
 use crate::counters::{Counter, CounterReader, MapLifeId};
 use crate::ledger::{Clock, Pending, PortStart, Samples, Taken, TakenPort, Tally};
+use crate::xray::reality::Identity;
+use crate::xray::subscription::SubscriptionToken;
 
 /// An idle ledger notes this often that it was read, so that a gap is told with its real length.
 const READ_NOTE_INTERVAL: TimeDelta = TimeDelta::seconds(60);
 
 /// What a caller says about a key to be made.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct NewKey {
     /// Its name, already checked.
     pub name: String,
+    /// What it has of a REALITY identity of its own.
+    pub identity: Option<Identity>,
 }
 
 /// What the writer works with, besides its connection.
@@ -47,7 +51,7 @@ pub(super) struct Writer {
     /// The counter up to which each port is booked; as in the table.
     checkpoints: HashMap<u16, Counter>,
     samples: Arc<Samples>,
-    published: Arc<ArcSwap<Snapshot>>,
+    pub(super) published: Arc<ArcSwap<Snapshot>>,
     /// Wakes who follows the bookings.
     committed: watch::Sender<u64>,
     read_noted_at: DateTime<Utc>,
@@ -168,20 +172,13 @@ impl Writer {
             port: Some(port),
             assigned_at: Some(now),
             cycle: None,
+            subscription_token: Some(SubscriptionToken::generate()),
+            identity: new.identity.map(Arc::new),
         };
         let made = key.clone();
         self.edit(&[port], &[port], move |transaction, snapshot| {
-            keys::insert(transaction, &made)?;
-            keys::assign(transaction, made.id, port, now)?;
+            snapshot.entries.push(new_entry(transaction, made, now)?);
             keys::touch_port_table(transaction, now)?;
-            let mut figures = Figures::default();
-            let history = figures.next_history(HistoryId::default(), now);
-            let id = ledger::begin_history(transaction, made.id, &history)?;
-            figures.history = History { id, ..history };
-            snapshot.entries.push(Entry {
-                key: Arc::new(made),
-                figures,
-            });
             snapshot.port_table.last_updated = now;
             snapshot.keys_changed();
             Ok(())
@@ -197,11 +194,29 @@ impl Writer {
     ) -> Result<Key, StoreError> {
         let mut key = self.find(id)?;
         key.name = name.unwrap_or(key.name);
-        key.is_active = is_active.unwrap_or(key.is_active);
+        let is_active = is_active.unwrap_or(key.is_active);
+        if is_active != key.is_active {
+            key.is_active = is_active;
+            key.subscription_token = is_active.then(SubscriptionToken::generate);
+        }
+        self.replace_key(key)
+    }
+
+    /// Gives a key another uuid and another subscription token.
+    pub(super) fn regenerate_key(&mut self, id: KeyId) -> Result<Key, StoreError> {
+        let mut key = self.find(id)?;
+        key.uuid = Uuid::new_v4();
+        key.subscription_token = key.is_active.then(SubscriptionToken::generate);
+        self.replace_key(key)
+    }
+
+    /// Books what is there, then writes what can change of a key: its uuid, name, state and subscription token.
+    pub(super) fn replace_key(&mut self, key: Key) -> Result<Key, StoreError> {
         let changed = key.clone();
         self.edit(&port_of(&key), &[], move |transaction, snapshot| {
             keys::update(transaction, &changed)?;
-            entry(snapshot, id)?.key = Arc::new(changed);
+            let entry = entry(snapshot, changed.id)?;
+            entry.key = Arc::new(changed);
             snapshot.keys_changed();
             Ok(())
         })?;
@@ -412,7 +427,7 @@ impl Writer {
         self.committed.send_replace(sequence);
     }
 
-    fn find(&self, id: KeyId) -> Result<Key, StoreError> {
+    pub(super) fn find(&self, id: KeyId) -> Result<Key, StoreError> {
         let snapshot = self.published.load();
         snapshot
             .find(id.0)
@@ -501,6 +516,8 @@ fn load(
     }
     let mut snapshot = Snapshot {
         entries,
+        identity: Arc::new(identities::server(connection)?),
+        restored_document: documents::restored(connection)?,
         port_table: keys::port_table_times(connection)?,
         booked_at: now,
         sequence: commits::last_sequence(connection)?,
@@ -517,11 +534,27 @@ fn set_checkpoint(entry: &mut Entry, checkpoints: &HashMap<u16, Counter>) {
     }
 }
 
+/// Makes a key's rows; its figures begin at zero.
+pub(super) fn new_entry(transaction: &Transaction<'_>, key: Key, now: DateTime<Utc>) -> Result<Entry, StoreError> {
+    keys::insert(transaction, &key)?;
+    if let Some(port) = key.port {
+        keys::assign(transaction, key.id, port, now)?;
+    }
+    let mut figures = Figures::default();
+    let history = figures.next_history(HistoryId::default(), key.created_at);
+    let id = ledger::begin_history(transaction, key.id, &history)?;
+    figures.history = History { id, ..history };
+    Ok(Entry {
+        key: Arc::new(key),
+        figures,
+    })
+}
+
 fn port_of(key: &Key) -> Vec<u16> {
     key.port.into_iter().collect()
 }
 
-fn entry(snapshot: &mut Snapshot, id: KeyId) -> Result<&mut Entry, StoreError> {
+pub(super) fn entry(snapshot: &mut Snapshot, id: KeyId) -> Result<&mut Entry, StoreError> {
     snapshot
         .entries
         .iter_mut()

@@ -174,7 +174,13 @@ async fn one_change(store: &Arc<Store>, random: &mut StdRng) -> Result<(), Store
     let which = (!ids.is_empty()).then(|| ids[random.random_range(0..ids.len())]);
     match (random.random_range(0..10), which) {
         (0..=3, _) => store.book().await,
-        (4 | 5, _) | (_, None) => store.create_key(NewKey { name: "key".into() }).await.map(drop),
+        (4 | 5, _) | (_, None) => store
+            .create_key(NewKey {
+                name: "key".into(),
+                ..NewKey::default()
+            })
+            .await
+            .map(drop),
         (6, Some(id)) => store.delete_key(id).await.map(drop),
         (7, Some(id)) => store.reset_history(id).await.map(drop),
         (8, Some(id)) => store.reset_traffic(id).await.map(drop),

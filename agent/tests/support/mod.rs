@@ -151,7 +151,13 @@ impl Lab {
 }
 
 pub(crate) async fn create(store: &Store, name: &str) -> Key {
-    store.create_key(NewKey { name: name.to_owned() }).await.unwrap()
+    store
+        .create_key(NewKey {
+            name: name.to_owned(),
+            ..NewKey::default()
+        })
+        .await
+        .unwrap()
 }
 
 /// Writes keys into a ledger that nobody has open, one for each port, as if they had been made one by one; that takes

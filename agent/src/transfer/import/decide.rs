@@ -6,9 +6,10 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::owners::Owners;
-use super::plan::{ImportPlan, ImportedHistory, ImportedKey, Skipped};
+use super::plan::{ImportPlan, ImportedHistory, ImportedKey, OldInbound, Skipped};
 use super::settle::{Booked, Changes, settle};
 use crate::store::{HistoryId, lowest_free_port};
+use crate::xray::reality::Identity;
 
 /// What the ledger has already.
 #[derive(Debug, Clone, Default)]
@@ -69,6 +70,10 @@ pub struct DecidedKey {
     pub port: u16,
     /// The port that it had.
     pub old_port: Option<u16>,
+    /// Whether others had that port, too.
+    pub shared_port: bool,
+    /// The REALITY settings that it keeps; what is absent is the server's.
+    pub identity: Option<Identity>,
     /// Whether a program holds the port now: most likely the old server, which has to go first.
     pub is_held: bool,
 }
@@ -112,6 +117,8 @@ pub struct Decision {
     pub bookings: Vec<Booking>,
     /// Histories that are booked already.
     pub unchanged_histories: usize,
+    /// Inbounds that keys take the place of.
+    pub inbounds: Vec<OldInbound>,
     /// What is left out.
     pub skipped: Vec<Skipped>,
 }
@@ -155,6 +162,7 @@ pub fn decide(
     new_id: impl FnMut() -> Uuid,
 ) -> Result<Decision, DecisionError> {
     let mut decision = Decision {
+        inbounds: plan.inbounds,
         skipped: plan.skipped,
         ..Decision::default()
     };
@@ -209,17 +217,20 @@ fn decide_keys(
             created_at: key.created_at,
             port,
             old_port: key.port,
+            shared_port: key.shares_port,
+            identity: key.identity,
             is_held: ports.held.contains(&port),
         });
     }
     Ok(())
 }
 
-/// Who keeps its port: the first that had it, where it is configured and no key has it. It may be held by a program, for
+/// Who keeps its port: the first that had it to itself, where it is configured and no key has it. It may be held by a program, for
 /// that is the old server's Xray as long as it runs. Settled for all keys before any other gets a port.
 fn free_old_ports(keys: &[ImportedKey], taken: &BTreeSet<u16>, ports: &Ports) -> HashMap<Uuid, u16> {
     let mut given = BTreeSet::new();
     keys.iter()
+        .filter(|key| !key.shares_port)
         .filter_map(|key| Some((key.uuid, key.port?)))
         .filter(|(_, port)| ports.configured.contains(port) && !taken.contains(port) && given.insert(*port))
         .collect()

@@ -16,7 +16,7 @@ pub enum ImportError {
     /// JSON of another kind.
     #[error(
         "{file} is none of the files that can be imported: keys.json, ports.json and traffic_history.json of the old \
-         server, and what `vnstat --json` prints"
+         server, an Xray configuration, and what `vnstat --json` prints"
     )]
     UnknownKind {
         /// The file.
@@ -53,7 +53,7 @@ pub enum ImportError {
         /// vnStat's interface.
         interface: String,
     },
-    /// Keys come with the old server's files.
+    /// Keys come with the other files.
     #[error("--key goes with what `vnstat --json` prints, and none of the files is that: leave it out")]
     KeyUnused,
 }

@@ -170,16 +170,19 @@ const NAME_LENGTH_MAX: usize = 255;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct FileName(pub(super) String);
 
+impl FileName {
+    /// `None` where a key cannot have the name.
+    pub(super) fn new(text: &str) -> Option<Self> {
+        let name = text.trim();
+        let is_usable = (1..=NAME_LENGTH_MAX).contains(&name.chars().count());
+        is_usable.then(|| Self(name.to_owned()))
+    }
+}
+
 impl<'de> Deserialize<'de> for FileName {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        let name = text.trim();
-        if (1..=NAME_LENGTH_MAX).contains(&name.chars().count()) {
-            return Ok(Self(name.to_owned()));
-        }
-        Err(D::Error::custom(format!(
-            "a name has 1 to {NAME_LENGTH_MAX} characters"
-        )))
+        Self::new(&text).ok_or_else(|| D::Error::custom(format!("a name has 1 to {NAME_LENGTH_MAX} characters")))
     }
 }
 

@@ -14,15 +14,17 @@ mod report;
 mod settle;
 mod source;
 mod vnstat;
+mod xray_config;
 
 pub use decide::{
     Booking, DecidedKey, Decision, DecisionError, MatchedKey, Ports, Present, PresentImport, PresentKey, decide,
 };
 pub use error::ImportError;
-pub use plan::{Figures, ImportPlan, ImportedHistory, ImportedKey, Owner, Skipped};
+pub use plan::{Figures, ImportPlan, ImportedHistory, ImportedKey, OldInbound, Owner, Skipped};
 pub use report::report;
 pub use settle::{Booked, Change, Changes};
 pub use source::{File, Options, read};
+pub use xray_config::without_inbounds;
 
 #[cfg(test)]
 mod tests;

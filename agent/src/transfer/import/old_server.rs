@@ -12,6 +12,7 @@ use super::json;
 use super::plan::{Figures, ImportPlan, ImportedHistory, ImportedKey, Owner, Skipped};
 use super::source::{File, Options};
 use crate::calendar::Day;
+use crate::xray::reality::Identity;
 
 /// Names the old server's history among the sources of a key. A key's uuid says which of its keys is meant.
 const SOURCE: &str = "traffic_history.json";
@@ -36,7 +37,6 @@ fn enabled() -> bool {
 pub(super) fn read_keys(file: &File<'_>, options: &Options, plan: &mut ImportPlan) -> Result<(), ImportError> {
     let keys: Vec<FileKey> = json::parse(file)?;
     let (mut ids, mut uuids) = (HashSet::new(), HashSet::new());
-    let n_short_ids = keys.iter().filter(|key| key.short_id.is_some()).count();
     for (place, key) in keys.into_iter().enumerate() {
         if !uuids.insert(key.uuid) {
             return Err(ImportError::Broken {
@@ -56,6 +56,19 @@ pub(super) fn read_keys(file: &File<'_>, options: &Options, plan: &mut ImportPla
                 "it is no uuid of its own: the key gets a new id",
             );
         }
+        let short_id = key.short_id.as_deref().map(str::parse);
+        if matches!(short_id, Some(Err(_))) {
+            skip(
+                plan,
+                file,
+                format!("short_id of {}", key.name.0),
+                "it is not pairs of hexadecimal digits, at most 16: hand out its new link",
+            );
+        }
+        let identity = short_id.and_then(Result::ok).map(|short_id| Identity {
+            short_id: Some(short_id),
+            ..Identity::default()
+        });
         plan.keys.push(ImportedKey {
             id,
             uuid: key.uuid,
@@ -63,16 +76,9 @@ pub(super) fn read_keys(file: &File<'_>, options: &Options, plan: &mut ImportPla
             is_active: key.is_active,
             created_at,
             port: key.port.map(|port| port.0),
+            shares_port: false,
+            identity,
         });
-    }
-    if n_short_ids > 0 {
-        let what = format!("short_id of {n_short_ids} key(s)");
-        skip(
-            plan,
-            file,
-            what,
-            "REALITY parameters are the new server's own: hand out its links",
-        );
     }
     Ok(())
 }

@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use crate::calendar::{Day, Month};
+use crate::xray::reality::Identity;
 
 /// What other programs know of some time. They count no packets and no opened connections.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -61,11 +62,13 @@ pub struct ImportPlan {
     pub keys: Vec<ImportedKey>,
     /// What is to be booked.
     pub histories: Vec<ImportedHistory>,
+    /// Inbounds of an Xray configuration whose clients become keys.
+    pub inbounds: Vec<OldInbound>,
     /// What is left out.
     pub skipped: Vec<Skipped>,
 }
 
-/// A key of the old server.
+/// A key of the old server, or a client of an Xray configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImportedKey {
     /// Its id, by which clients name it in paths; `None` where the file has none that can be kept.
@@ -80,6 +83,22 @@ pub struct ImportedKey {
     pub created_at: Option<DateTime<Utc>>,
     /// The port that it had.
     pub port: Option<u16>,
+    /// Whether others had the same port: then none of them keeps it.
+    pub shares_port: bool,
+    /// The REALITY settings that its links have, as far as the files tell.
+    pub identity: Option<Identity>,
+}
+
+/// An inbound that others than Portmeter have written, and whose clients become keys with inbounds of their own. As long
+/// as it is there, it lets in whoever had its links, also after the key was deleted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OldInbound {
+    /// Its tag, or what it is called by without one.
+    pub name: String,
+    /// Its port, if it has one of its own.
+    pub port: Option<u16>,
+    /// The VLESS uuids of its clients.
+    pub clients: Vec<Uuid>,
 }
 
 /// Whose history it is.

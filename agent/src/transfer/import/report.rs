@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use super::decide::{Booking, DecidedKey, Decision, MatchedKey};
+use super::plan::OldInbound;
 
 /// What an import does, or would do, as a table.
 pub fn report(decision: &Decision, is_dry_run: bool) -> String {
@@ -10,6 +11,7 @@ pub fn report(decision: &Decision, is_dry_run: bool) -> String {
     lines.extend(decision.new_keys.iter().map(new_key));
     lines.extend(decision.matched_keys.iter().map(matched_key));
     lines.extend(decision.bookings.iter().map(booking));
+    lines.extend(decision.inbounds.iter().map(inbound));
     let skipped = decision.skipped.iter().map(|one| {
         let what = format!("{}: {}", one.file, one.what);
         ["left out".to_owned(), what, one.reason.clone()]
@@ -33,7 +35,11 @@ pub fn report(decision: &Decision, is_dry_run: bool) -> String {
 fn new_key(key: &DecidedKey) -> [String; 3] {
     let mut port = match key.old_port {
         Some(old) if old == key.port => format!("port {old}, as before"),
-        Some(old) => format!("port {}, for {old} is taken or not configured", key.port),
+        Some(old) if key.shared_port => format!("port {}, for {old} was shared: hand out its new link", key.port),
+        Some(old) => format!(
+            "port {}, for {old} is taken or not configured: hand out its new link",
+            key.port
+        ),
         None => format!("port {}", key.port),
     };
     if key.is_held {
@@ -49,6 +55,19 @@ fn matched_key(key: &MatchedKey) -> [String; 3] {
         (None, _) => "has no port".to_owned(),
     };
     ["key is there".to_owned(), key.name.clone(), port]
+}
+
+fn inbound(inbound: &OldInbound) -> [String; 3] {
+    let port = inbound.port.map(|port| format!(", port {port}"));
+    [
+        "inbound".to_owned(),
+        format!("{}{}", inbound.name, port.unwrap_or_default()),
+        format!(
+            "goes from the configuration that Portmeter writes, for it would let deleted keys in; its {} client(s) get \
+             inbounds of their own",
+            inbound.clients.len()
+        ),
+    ]
 }
 
 fn booking(booking: &Booking) -> [String; 3] {

@@ -11,7 +11,7 @@ use super::error::ImportError;
 use super::json;
 use super::old_server;
 use super::plan::ImportPlan;
-use super::vnstat;
+use super::{vnstat, xray_config};
 
 /// A file that was read.
 #[derive(Debug, Clone, Copy)]
@@ -37,6 +37,7 @@ enum Kind {
     Ports,
     History,
     Vnstat,
+    Xray,
 }
 
 /// A file's kind, by what is at its top: keys are a list, everything else is an object.
@@ -69,6 +70,7 @@ impl<'de> Visitor<'de> for ShapeVisitor {
                 "keys_history" => Some(Kind::History),
                 "port_assignments" => Some(Kind::Ports),
                 "vnstatversion" => Some(Kind::Vnstat),
+                "inbounds" => Some(Kind::Xray),
                 _ => None,
             });
         }
@@ -85,13 +87,14 @@ fn kind(file: &File<'_>) -> Result<Kind, ImportError> {
 /// Reads files, each recognised by what is in it.
 pub fn read(files: &[File<'_>], options: &Options) -> Result<ImportPlan, ImportError> {
     let mut plan = ImportPlan::default();
-    let (mut keys, mut ports, mut history) = (None, None, None);
+    let (mut keys, mut ports, mut history, mut xray) = (None, None, None, None);
     let mut uses_key = false;
     for file in files {
         match kind(file)? {
             Kind::Keys => once(&mut keys, file, "keys.json")?,
             Kind::Ports => once(&mut ports, file, "ports.json")?,
             Kind::History => once(&mut history, file, "traffic_history.json")?,
+            Kind::Xray => once(&mut xray, file, "Xray configurations")?,
             Kind::Vnstat => {
                 vnstat::read(file, options, &mut plan)?;
                 uses_key = true;
@@ -106,6 +109,12 @@ pub fn read(files: &[File<'_>], options: &Options) -> Result<ImportPlan, ImportE
     }
     if let Some(file) = ports {
         old_server::read_ports(&file, &mut plan)?;
+    }
+    if let Some(file) = xray {
+        xray_config::read(&file, &mut plan)?;
+    }
+    if let Some(file) = keys {
+        xray_config::note_lone_short_ids(&file, &mut plan);
     }
     if let Some(file) = history {
         old_server::read_history(&file, options, &mut plan)?;

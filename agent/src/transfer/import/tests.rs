@@ -77,7 +77,12 @@ fn the_old_servers_keys_with_their_ports() {
     let created = plan.keys[0].created_at.unwrap().to_rfc3339();
     assert_eq!(created, "2025-08-01T10:34:56.012345+00:00");
     let reasons: Vec<_> = plan.skipped.iter().map(|one| one.what.as_str()).collect();
-    assert_eq!(reasons, ["short_id of 1 key(s)"]);
+    assert_eq!(reasons, ["REALITY key of 1 key(s)"]);
+    let short_id = plan.keys[0]
+        .identity
+        .as_ref()
+        .and_then(|identity| identity.short_id.as_ref());
+    assert_eq!(short_id.map(|id| id.as_str()), Some("0a1b2c3d"));
 }
 
 #[test]
@@ -91,7 +96,7 @@ fn the_table_of_ports_decides() {
     .unwrap();
     assert_eq!(plan.keys[0].port, Some(10_077));
     assert_eq!(plan.keys[1].port, Some(10_003));
-    assert_eq!(plan.skipped[1].what, "port 7 of x");
+    assert_eq!(plan.skipped[0].what, "port 7 of x");
 }
 
 #[test]
