@@ -40,6 +40,8 @@ async fn main() {
     let config = GatewayConfig {
         api_key: ApiKey::new(API_KEY).unwrap(),
         panel_auth: PanelAuth::Key,
+        listen: SocketAddr::from(([127, 0, 0, 1], 8000)),
+        public_url: None,
     };
     let gateway = router(agent.backend(), config.clone());
     let tagged = agent::Agent::with_keys(100);

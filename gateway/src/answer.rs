@@ -3,12 +3,14 @@
 use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
-use http::header::CONTENT_TYPE;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, StatusCode};
 use serde::ser::SerializeMap as _;
 use serde::{Serialize, Serializer};
 
-/// The content type of every answer.
+use crate::failure::Failure;
+
+/// The content type of every answer but a file.
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// Room for an answer about one thing; a list says how much it needs.
@@ -41,6 +43,21 @@ pub(crate) fn to_bytes(body: &impl Serialize, expected_bytes: usize) -> Bytes {
     // Writing to memory cannot fail, and no answer has a map key that is neither text nor a number.
     serde_json::to_writer(&mut bytes, body).expect("an answer is always JSON");
     bytes.into()
+}
+
+/// A success that is a file of this type. It holds what opens a connection, so nobody between is to keep it.
+pub(crate) fn secret_file(content_type: &str, body: Bytes) -> Result<Response, Failure> {
+    let content_type = header_value(content_type, "content_type")?;
+    let mut response = Response::new(Body::from(body));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, content_type);
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Ok(response)
+}
+
+/// A text of the agent's answer as a header's value; `what` names it in the log where it cannot be one.
+pub(crate) fn header_value(text: &str, what: &'static str) -> Result<HeaderValue, Failure> {
+    HeaderValue::from_str(text).map_err(|_| Failure::incomplete(what))
 }
 
 fn respond(status: StatusCode, body: Body) -> Response {

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::{env, fs, io};
 
+use http::Uri;
 use portmeter_proto::api_key::{ApiKey, InvalidApiKey};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -49,6 +50,10 @@ pub struct Arguments {
         env = "PORTMETER_HTTP__PANEL_AUTH"
     )]
     pub panel_auth: PanelAuth,
+
+    /// What subscription links begin with, for example https://vpn.example.com; without it they are paths alone
+    #[arg(long, value_name = "URL", value_parser = public_url, env = "PORTMETER_HTTP__PUBLIC_URL")]
+    pub public_url: Option<String>,
 
     /// Allow --panel-auth open on an address that is not loopback
     #[arg(long)]
@@ -111,6 +116,29 @@ pub fn check_panel(listen: SocketAddr, panel_auth: PanelAuth, is_allowed: bool) 
     }
 }
 
+/// What was given as a public URL cannot be the beginning of a link.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "`{0}` is no public URL: give http:// or https:// with a host, without a query, for example https://vpn.example.com"
+)]
+pub struct InvalidPublicUrl(String);
+
+/// Reads a public URL: `http` or `https`, a host, perhaps a port and a path; no user, no query. Slashes at its end go.
+pub fn public_url(text: &str) -> Result<String, InvalidPublicUrl> {
+    let is_usable = |url: &Uri| {
+        let has_scheme = matches!(url.scheme_str(), Some("http" | "https"));
+        let has_host = url.host().is_some_and(|host| !host.is_empty());
+        let has_user = url
+            .authority()
+            .is_some_and(|authority| authority.as_str().contains('@'));
+        has_scheme && has_host && !has_user && url.query().is_none() && !text.contains('#')
+    };
+    match text.parse::<Uri>() {
+        Ok(url) if is_usable(&url) => Ok(text.trim_end_matches('/').to_owned()),
+        _ => Err(InvalidPublicUrl(text.to_owned())),
+    }
+}
+
 /// Runs the gateway until `shutdown` is cancelled, then drains it. It starts whether or not the agent is there;
 /// until it is, answers are 503.
 pub async fn run(arguments: Arguments, shutdown: CancellationToken) -> Result<(), StartError> {
@@ -119,6 +147,7 @@ pub async fn run(arguments: Arguments, shutdown: CancellationToken) -> Result<()
         http,
         api_key_file,
         panel_auth,
+        public_url,
         allow_open_panel,
     } = arguments;
     check_panel(http, panel_auth, allow_open_panel)?;
@@ -132,12 +161,13 @@ pub async fn run(arguments: Arguments, shutdown: CancellationToken) -> Result<()
     }
     let address = listener.local_addr().unwrap_or(http);
     tracing::info!(%address, %agent, "REST is served");
-    serve(
-        listener,
-        router(backend, GatewayConfig { api_key, panel_auth }),
-        shutdown,
-    )
-    .await;
+    let config = GatewayConfig {
+        api_key,
+        panel_auth,
+        listen: address,
+        public_url,
+    };
+    serve(listener, router(backend, config), shutdown).await;
     tracing::info!("REST has stopped");
     Ok(())
 }
@@ -183,6 +213,31 @@ mod tests {
             api_key(Some(Path::new("/nonexistent")), Some(KEY)),
             Err(StartError::ApiKeyFile { .. })
         ));
+    }
+
+    #[test]
+    fn a_public_url_can_begin_a_link() {
+        for (text, expected) in [
+            ("https://vpn.example.com", "https://vpn.example.com"),
+            ("https://vpn.example.com/", "https://vpn.example.com"),
+            ("http://192.0.2.1:8000/vpn//", "http://192.0.2.1:8000/vpn"),
+            ("http://[2001:db8::1]", "http://[2001:db8::1]"),
+        ] {
+            assert_eq!(public_url(text).as_deref(), Ok(expected));
+        }
+        for text in [
+            "",
+            "vpn.example.com",
+            "/sub",
+            "ftp://vpn.example.com",
+            "https://",
+            "https://me@vpn.example.com",
+            "https://vpn.example.com/?a=b",
+            "https://vpn.example.com/#a",
+            "https://vpn example.com",
+        ] {
+            assert!(public_url(text).is_err(), "{text}");
+        }
     }
 
     #[test]

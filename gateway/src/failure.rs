@@ -149,6 +149,35 @@ impl Failure {
         Self::of(Reason::Internal, "")
     }
 
+    /// No backup can have the name in the path.
+    pub(crate) fn invalid_backup_name() -> Self {
+        Self::of(Reason::InvalidBackupName, "")
+    }
+
+    /// No key has the subscription token in the path.
+    pub(crate) fn subscription_not_found() -> Self {
+        Self::of(Reason::SubscriptionNotFound, "")
+    }
+
+    /// The panel has no user whom the request means.
+    pub(crate) fn user_not_found(text: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, text)
+    }
+
+    /// The failure of a route of the key family about the whole configuration: no request can be at fault for what is
+    /// in a file.
+    pub(crate) fn of_configuration(status: Status) -> Self {
+        let is_about_the_file = matches!(
+            Reason::of(&status),
+            Reason::ConfigurationUnreadable | Reason::RealityNotConfigured
+        );
+        let mut failure = Self::from(status);
+        if is_about_the_file {
+            failure.status = StatusCode::INTERNAL_SERVER_ERROR;
+        }
+        failure
+    }
+
     /// The sentence alone.
     pub(crate) fn into_text(self) -> String {
         self.text.into_owned()
@@ -158,7 +187,19 @@ impl Failure {
     /// request; the other texts are fixed, because clients compare them or because they must give nothing away.
     fn of(reason: Reason, message: &str) -> Self {
         let text: Cow<'static, str> = match reason {
-            Reason::InvalidArgument | Reason::KeyLimitReached | Reason::BookingsExpired => message.to_owned().into(),
+            Reason::InvalidArgument
+            | Reason::KeyLimitReached
+            | Reason::BookingsExpired
+            | Reason::CoreRefused
+            | Reason::ConfigurationRefused
+            | Reason::ConfigurationInvalid
+            | Reason::ConfigurationUnreadable
+            | Reason::RealityNotConfigured
+            | Reason::CoreNotManaged
+            | Reason::CoreFailed => message.to_owned().into(),
+            Reason::InvalidBackupName => "invalid_filename".into(),
+            Reason::BackupNotFound => "backup_not_found".into(),
+            Reason::SubscriptionNotFound => "Not Found".into(),
             Reason::KeyNotFound => "Key not found".into(),
             Reason::KeyNotActive => "Key is not active".into(),
             Reason::KeyHasNoPort => "Key has no port".into(),
@@ -200,21 +241,54 @@ impl IntoResponse for Failure {
     }
 }
 
-/// The same of a handler of the panel.
+/// The same of a handler of the panel. What is not the caller's doing has one text there, unless the route says
+/// otherwise.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct PanelFailure(Failure);
+pub(crate) struct PanelFailure {
+    failure: Failure,
+    is_sentence_kept: bool,
+}
+
+impl PanelFailure {
+    /// The failure of a route that tells its caller why the core could not be restarted.
+    pub(crate) fn of_restart(status: Status) -> Self {
+        let is_sentence_kept = matches!(
+            Reason::of(&status),
+            Reason::CoreNotManaged | Reason::CoreFailed | Reason::CoreRefused | Reason::ConfigurationRefused
+        );
+        Self {
+            failure: status.into(),
+            is_sentence_kept,
+        }
+    }
+
+    /// The failure of a restore. What the core makes of a backup is about the backup that was asked for: everything is
+    /// as before, and another one may do.
+    pub(crate) fn of_restore(status: Status) -> Self {
+        let mut failure = Self::of_restart(status);
+        if failure.is_sentence_kept {
+            failure.failure.status = StatusCode::BAD_REQUEST;
+        }
+        failure
+    }
+}
 
 impl<F: Into<Failure>> From<F> for PanelFailure {
     fn from(failure: F) -> Self {
-        Self(failure.into())
+        Self {
+            failure: failure.into(),
+            is_sentence_kept: false,
+        }
     }
 }
 
 impl IntoResponse for PanelFailure {
     fn into_response(self) -> Response {
-        let Self(Failure { status, text }) = self;
+        let Failure { status, text } = self.failure;
         match status {
-            StatusCode::INTERNAL_SERVER_ERROR => Family::Panel.error(status, "Internal server error"),
+            StatusCode::INTERNAL_SERVER_ERROR if !self.is_sentence_kept => {
+                Family::Panel.error(status, "Internal server error")
+            }
             _ => Family::Panel.error(status, &text),
         }
     }
@@ -265,14 +339,57 @@ mod tests {
     }
 
     #[test]
-    fn only_sentences_about_the_request_are_passed_on() {
+    fn only_sentences_about_the_request_and_the_core_are_passed_on() {
         for reason in reason::ALL {
             let failure = Failure::from(reason.status("see /var/lib/portmeter"));
             let is_passed_on = matches!(
                 reason,
-                Reason::InvalidArgument | Reason::KeyLimitReached | Reason::BookingsExpired
+                Reason::InvalidArgument
+                    | Reason::KeyLimitReached
+                    | Reason::BookingsExpired
+                    | Reason::CoreRefused
+                    | Reason::ConfigurationRefused
+                    | Reason::ConfigurationInvalid
+                    | Reason::ConfigurationUnreadable
+                    | Reason::RealityNotConfigured
+                    | Reason::CoreNotManaged
+                    | Reason::CoreFailed
             );
             assert_eq!(failure.text.contains("/var/lib"), is_passed_on, "{reason:?}");
+        }
+    }
+
+    #[test]
+    fn the_panel_hears_a_sentence_about_the_core_only_where_it_asked_for_one() {
+        let sentences = |failure: fn(Status) -> PanelFailure| {
+            let kept = reason::ALL.into_iter().filter(|reason| {
+                let failure = failure(reason.status("see /var/lib/portmeter"));
+                let is_fixed = failure.failure.status == StatusCode::INTERNAL_SERVER_ERROR && !failure.is_sentence_kept;
+                !is_fixed && reason.http_status() == StatusCode::INTERNAL_SERVER_ERROR
+            });
+            kept.collect::<Vec<_>>()
+        };
+        let of_the_core = [
+            Reason::CoreRefused,
+            Reason::ConfigurationRefused,
+            Reason::CoreNotManaged,
+            Reason::CoreFailed,
+        ];
+        assert_eq!(sentences(PanelFailure::from), []);
+        assert_eq!(sentences(PanelFailure::of_restart), of_the_core);
+        assert_eq!(sentences(PanelFailure::of_restore), of_the_core);
+        let refused = PanelFailure::of_restore(Reason::ConfigurationRefused.status(""));
+        assert_eq!(refused.failure.status, StatusCode::BAD_REQUEST);
+    }
+
+    #[test]
+    fn what_is_in_a_file_is_nobodys_bad_request_in_the_key_family() {
+        for reason in [Reason::ConfigurationUnreadable, Reason::RealityNotConfigured] {
+            let failure = Failure::of_configuration(reason.status("a sentence"));
+            assert_eq!(
+                (failure.status, &*failure.text),
+                (StatusCode::INTERNAL_SERVER_ERROR, "a sentence")
+            );
         }
     }
 

@@ -1,13 +1,16 @@
 //! What every handler is given: the agent's services and the gateway's own settings.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use portmeter_proto::api_key::ApiKey;
+use portmeter_proto::v1::backup_service_client::BackupServiceClient;
 use portmeter_proto::v1::history_service_client::HistoryServiceClient;
 use portmeter_proto::v1::key_service_client::KeyServiceClient;
 use portmeter_proto::v1::port_service_client::PortServiceClient;
 use portmeter_proto::v1::system_service_client::SystemServiceClient;
 use portmeter_proto::v1::traffic_service_client::TrafficServiceClient;
+use portmeter_proto::v1::xray_service_client::XrayServiceClient;
 
 use crate::backend::Backend;
 use crate::key_list::KeyList;
@@ -31,6 +34,11 @@ pub struct GatewayConfig {
     pub api_key: ApiKey,
     /// Whether the panel's routes ask for it too.
     pub panel_auth: PanelAuth,
+    /// Where the router is served; the panel's list of watched ports begins with it.
+    pub listen: SocketAddr,
+    /// What subscription links begin with, for example `https://vpn.example.com`; see
+    /// [`cli::public_url`](crate::cli::public_url). Without it there are paths alone.
+    pub public_url: Option<String>,
 }
 
 /// The state of the router. A clone is one more pointer to the same.
@@ -60,6 +68,14 @@ impl Gateway {
         self.0.config.panel_auth
     }
 
+    pub(crate) fn listen(&self) -> SocketAddr {
+        self.0.config.listen
+    }
+
+    pub(crate) fn public_url(&self) -> Option<&str> {
+        self.0.config.public_url.as_deref()
+    }
+
     pub(crate) fn key_list(&self) -> &KeyList {
         &self.0.key_list
     }
@@ -82,5 +98,13 @@ impl Gateway {
 
     pub(crate) fn system(&self) -> SystemServiceClient<Transport> {
         self.0.backend.system.clone()
+    }
+
+    pub(crate) fn xray(&self) -> XrayServiceClient<Transport> {
+        self.0.backend.xray.clone()
+    }
+
+    pub(crate) fn backups(&self) -> BackupServiceClient<Transport> {
+        self.0.backend.backups.clone()
     }
 }

@@ -11,23 +11,32 @@
 //! ```no_run
 //! # use portmeter_gateway::{Backend, GatewayConfig, PanelAuth, router, serve};
 //! # use portmeter_proto::v1::{
-//! #     history_service_server::*, key_service_server::*, port_service_server::*, system_service_server::*,
-//! #     traffic_service_server::*,
+//! #     backup_service_server::*, history_service_server::*, key_service_server::*, port_service_server::*,
+//! #     system_service_server::*, traffic_service_server::*, xray_service_server::*,
 //! # };
 //! # async fn start(
 //! #     key_service: impl KeyService, traffic_service: impl TrafficService, history_service: impl HistoryService,
-//! #     port_service: impl PortService, system_service: impl SystemService, api_key: portmeter_proto::api_key::ApiKey,
+//! #     port_service: impl PortService, system_service: impl SystemService, xray_service: impl XrayService,
+//! #     backup_service: impl BackupService, api_key: portmeter_proto::api_key::ApiKey,
 //! #     listener: tokio::net::TcpListener, shutdown: tokio_util::sync::CancellationToken,
-//! # ) {
+//! # ) -> std::io::Result<()> {
 //! let backend = Backend::in_process(
 //!     KeyServiceServer::new(key_service),
 //!     TrafficServiceServer::new(traffic_service),
 //!     HistoryServiceServer::new(history_service),
 //!     PortServiceServer::new(port_service),
 //!     SystemServiceServer::new(system_service),
+//!     XrayServiceServer::new(xray_service),
+//!     BackupServiceServer::new(backup_service),
 //! );
-//! let router = router(backend, GatewayConfig { api_key, panel_auth: PanelAuth::Key });
-//! serve(listener, router, shutdown).await;
+//! let config = GatewayConfig {
+//!     api_key,
+//!     panel_auth: PanelAuth::Key,
+//!     listen: listener.local_addr()?,
+//!     public_url: None,
+//! };
+//! serve(listener, router(backend, config), shutdown).await;
+//! # Ok(())
 //! # }
 //! ```
 //!
@@ -40,15 +49,18 @@
 //! # What it expects of the services
 //!
 //! Errors are `portmeter_proto::reason::Reason`s. Their sentence reaches the caller where it is about the request
-//! (`InvalidArgument`, `KeyLimitReached`); the others have fixed texts here. `GetStateResponse.problems` are shown to
+//! (`InvalidArgument`, `KeyLimitReached`) or about the core (`CoreRefused`, `ConfigurationRefused`, `CoreNotManaged` and
+//! their like), so it must name no path and no secret; the others have fixed texts here. Clients compare two of them:
+//! `RealityNotConfigured` says `VLESS inbound not found` or `Reality not configured`, `CoreNotManaged` says
+//! `xray.mode is none`. `GetConfiguration` masks every secret itself. `GetStateResponse.problems` are shown to
 //! anybody at `/readyz`, so they must name no path and no secret. Every timestamp that a message has must be set.
 //! `ListKeys` should tag its answers as `portmeter_proto::etag` describes; without a tag each list is read in full.
 //!
 //! # The rooms
 //!
-//! `routes` is the table; `auth` stands before each handler; `meta`, `keys`, `traffic`, `history` and `ports` are the
-//! handlers, and of the panel `usage` and `live`, whose `users` are keys seen by their names; `key_list` keeps the last
-//! list; `request` and `query` read, `answer` writes, `failure` reports; `calendar`, `moment` and `size` know days,
+//! `routes` is the table; `auth` stands before each handler; `meta`, `keys`, `links`, `subscription`, `traffic`,
+//! `history`, `ports` and `xray` are the handlers, and of the panel `usage`, `live`, `backups`, `port_probe` and `users`,
+//! who are keys seen by their names; `key_list` keeps the last list; `request`, `panel_request` and `query` read, `answer` writes, `failure` reports; `calendar`, `moment` and `size` know days,
 //! times and sizes; `backend` and `transport` reach the agent; `server` listens; `cli` starts it all as a program.
 
 #![forbid(unsafe_code)]
@@ -56,6 +68,7 @@
 mod answer;
 mod auth;
 mod backend;
+mod backups;
 mod calendar;
 pub mod cli;
 mod failure;
@@ -63,21 +76,26 @@ mod gateway;
 mod history;
 mod key_list;
 mod keys;
+mod links;
 mod live;
 mod meta;
 mod moment;
+mod panel_request;
 mod ports;
 mod query;
 mod request;
 mod routes;
 mod server;
 mod size;
+mod subscription;
 #[cfg(test)]
 mod testing;
 mod traffic;
 mod transport;
 mod usage;
 mod users;
+mod watched_ports;
+mod xray;
 
 pub use auth::Access;
 pub use backend::Backend;

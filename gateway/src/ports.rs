@@ -2,7 +2,7 @@
 
 use axum::extract::State;
 use axum::response::Response;
-use portmeter_proto::v1::{CheckPortsRequest, ListPortsRequest, PortAssignment, ResetPortsRequest};
+use portmeter_proto::v1::{CheckPortsRequest, ListPortsRequest, ListPortsResponse, PortAssignment, ResetPortsRequest};
 use serde::Serialize;
 
 use crate::answer::{self, Object};
@@ -25,34 +25,17 @@ pub(crate) async fn list(State(gateway): State<Gateway>) -> Result<Response, Fai
         port_range: &'a str,
         timestamp: i64,
     }
-    #[derive(Serialize)]
-    struct Tables<'a> {
-        used_ports: Object<u32, ByPort<'a>>,
-        port_assignments: Object<&'a str, ByUuid<'a>>,
-        created_at: Moment,
-        last_updated: Moment,
-    }
     let ports = gateway.ports().list_ports(ListPortsRequest {}).await?.into_inner();
-    let by_port = ports.assignments.iter().map(|row| Ok((row.port, ByPort::of(row)?)));
-    let by_uuid = ports
-        .assignments
-        .iter()
-        .map(|row| Ok((row.uuid.as_str(), ByUuid::of(row)?)));
     let used_ports = u32::try_from(ports.assignments.len()).unwrap_or(u32::MAX);
     let answer = Answer {
-        port_assignments: Tables {
-            used_ports: Object(by_port.collect::<Result<_, Failure>>()?),
-            port_assignments: Object(by_uuid.collect::<Result<_, Failure>>()?),
-            created_at: Moment::of(ports.created_at.as_ref(), "created_at")?,
-            last_updated: Moment::of(ports.last_updated.as_ref(), "last_updated")?,
-        },
+        port_assignments: Tables::of(&ports)?,
         used_ports,
         available_ports: ports.max_ports.saturating_sub(used_ports),
         max_ports: ports.max_ports,
         port_range: &ports.port_range,
         timestamp: Moment::now().unix_seconds(),
     };
-    Ok(answer::json_of_size(&answer, (ports.assignments.len() + 1) * ROW_BYTES))
+    Ok(answer::json_of_size(&answer, Tables::expected_bytes(&ports)))
 }
 
 /// `GET /api/system/ports/status`
@@ -96,6 +79,34 @@ pub(crate) async fn reset(State(gateway): State<Gateway>) -> Result<Response, Fa
         status: "reset",
         timestamp,
     }))
+}
+
+/// Which key has which port, by both.
+#[derive(Serialize)]
+pub(crate) struct Tables<'a> {
+    used_ports: Object<u32, ByPort<'a>>,
+    port_assignments: Object<&'a str, ByUuid<'a>>,
+    created_at: Moment,
+    last_updated: Moment,
+}
+
+impl<'a> Tables<'a> {
+    pub(crate) fn of(ports: &'a ListPortsResponse) -> Result<Self, Failure> {
+        let rows = ports.assignments.iter();
+        let by_port = rows.clone().map(|row| Ok((row.port, ByPort::of(row)?)));
+        let by_uuid = rows.map(|row| Ok((row.uuid.as_str(), ByUuid::of(row)?)));
+        Ok(Self {
+            used_ports: Object(by_port.collect::<Result<_, Failure>>()?),
+            port_assignments: Object(by_uuid.collect::<Result<_, Failure>>()?),
+            created_at: Moment::of(ports.created_at.as_ref(), "created_at")?,
+            last_updated: Moment::of(ports.last_updated.as_ref(), "last_updated")?,
+        })
+    }
+
+    /// What an answer with these tables takes; see [`answer::json_of_size`].
+    pub(crate) fn expected_bytes(ports: &ListPortsResponse) -> usize {
+        (ports.assignments.len() + 1) * ROW_BYTES
+    }
 }
 
 #[derive(Serialize)]

@@ -91,7 +91,7 @@ impl OptionalFields {
 }
 
 /// The whole body of a request.
-async fn body_of(request: Request) -> Result<Bytes, Failure> {
+pub(crate) async fn body_of(request: Request) -> Result<Bytes, Failure> {
     let mut body = request.into_body();
     let arrived = tokio::time::timeout(BODY_TIMEOUT, read(&mut body)).await;
     arrived.map_err(|_| {
@@ -103,7 +103,7 @@ async fn body_of(request: Request) -> Result<Bytes, Failure> {
 }
 
 impl Fields {
-    fn parse(bytes: &[u8]) -> Result<Self, Failure> {
+    pub(crate) fn parse(bytes: &[u8]) -> Result<Self, Failure> {
         match serde_json::from_slice(bytes) {
             Ok(Value::Object(fields)) => Ok(Self(fields)),
             Ok(_) => Err(Failure::bad_request(
@@ -136,6 +136,14 @@ impl Fields {
     pub(crate) fn flag(&self, field: &str) -> Result<bool, Failure> {
         let value = self.0.get(field).and_then(Value::as_bool);
         value.ok_or_else(|| Failure::bad_request(format!("{field}: send true or false")))
+    }
+
+    /// A flag that may be left out or `null`.
+    pub(crate) fn optional_flag(&self, field: &str) -> Result<Option<bool>, Failure> {
+        match self.0.get(field) {
+            None | Some(Value::Null) => Ok(None),
+            Some(_) => self.flag(field).map(Some),
+        }
     }
 
     /// A whole number in `range` that must be there.

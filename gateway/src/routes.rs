@@ -14,7 +14,9 @@ use crate::backend::Backend;
 use crate::failure::Family;
 use crate::gateway::{Gateway, GatewayConfig};
 use crate::request::refuse;
-use crate::{history, keys, live, meta, ports, traffic, usage};
+use crate::{
+    backups, history, keys, links, live, meta, ports, subscription, traffic, usage, users, watched_ports, xray,
+};
 
 /// One row of the table.
 pub(crate) struct Route {
@@ -34,11 +36,15 @@ fn table() -> Vec<Route> {
         get("/api/", Open, meta::banner),
         get("/livez", Open, meta::is_alive),
         get("/readyz", Open, meta::is_ready),
+        get("/sub/{token}", Open, subscription::show),
         post("/api/keys", Key, keys::create),
         get("/api/keys", Key, keys::list),
         get("/api/keys/{key_id}", Key, keys::show),
         patch("/api/keys/{key_id}", Key, keys::update),
         delete("/api/keys/{key_id}", Key, keys::delete),
+        get("/api/keys/{key_id}/config", Key, links::show),
+        get("/api/keys/{key_id}/qr.png", Key, links::qr_png),
+        get("/api/keys/{key_id}/qr.svg", Key, links::qr_svg),
         get("/api/traffic/simple", Key, traffic::simple::list),
         get("/api/keys/{key_id}/traffic/simple", Key, traffic::simple::show),
         post("/api/keys/{key_id}/traffic/simple/reset", Key, traffic::simple::reset),
@@ -57,12 +63,28 @@ fn table() -> Vec<Route> {
         get("/api/system/ports", Key, ports::list),
         post("/api/system/ports/reset", Key, ports::reset),
         get("/api/system/ports/status", Key, ports::check),
+        get("/api/system/config-status", Key, xray::status::compare),
+        post("/api/system/sync-config", Key, xray::config::synchronize),
+        post("/api/system/verify-reality", Key, xray::reality::verify),
+        get("/api/system/xray/config-status", Key, xray::status::count),
+        post("/api/system/xray/sync-config", Key, xray::config::synchronize_xray),
+        get("/api/system/xray/validate-sync", Key, xray::status::validate),
         get("/api/usage/dashboard", Panel, usage::dashboard),
         get("/api/usage/dates", Panel, usage::dates),
         get("/api/usage/dashboard/{date}", Panel, usage::dashboard_of_date),
         get("/api/live/now", Panel, live::now::show),
         get("/api/live/series", Panel, live::series::show),
         get("/api/live/top", Panel, live::top::show),
+        get("/api/users/link", Panel, users::link),
+        post("/api/users/kick", Panel, users::kick),
+        get("/api/ports/status", Panel, watched_ports::show),
+        get("/api/xray/config", Panel, xray::config::show),
+        post("/api/xray/restart", Panel, xray::config::restart),
+        get("/api/xray/reality", Panel, xray::reality::show),
+        get("/api/backups", Panel, backups::list),
+        get("/api/backups/{file}/preview", Panel, backups::preview),
+        post("/api/backups/{file}/restore", Panel, backups::restore::run),
+        delete("/api/backups/{file}", Panel, backups::delete),
         every_method("/api/v2", Panel, meta::not_implemented),
         every_method("/api/v2/", Panel, meta::not_implemented),
         every_method("/api/v2/{*rest}", Panel, meta::not_implemented),

@@ -30,6 +30,26 @@ pub enum Reason {
     NoAvailablePort,
     /// The bookings after the asked position are no longer kept.
     BookingsExpired,
+    /// The Xray core refuses a key; the sentence says why.
+    CoreRefused,
+    /// The Xray core refuses a whole configuration; the file is as it was.
+    ConfigurationRefused,
+    /// A REALITY inbound lacks something that nothing can fill in; the sentence names it.
+    ConfigurationInvalid,
+    /// There is no configuration of the core, or it is no JSON.
+    ConfigurationUnreadable,
+    /// The configuration has no VLESS inbound, or none with REALITY.
+    RealityNotConfigured,
+    /// Nobody runs the core: the mode is `none`.
+    CoreNotManaged,
+    /// The core could not be started or restarted; the sentence says why.
+    CoreFailed,
+    /// The name cannot be a backup's.
+    InvalidBackupName,
+    /// No backup has this name.
+    BackupNotFound,
+    /// No key has this subscription token.
+    SubscriptionNotFound,
     /// The agent cannot be reached or is not ready.
     Unavailable,
     /// Something failed that is not the caller's doing.
@@ -37,7 +57,7 @@ pub enum Reason {
 }
 
 /// Every reason, for tables and tests.
-pub const ALL: [Reason; 10] = [
+pub const ALL: [Reason; 20] = [
     Reason::InvalidArgument,
     Reason::InvalidApiKey,
     Reason::KeyNotFound,
@@ -46,6 +66,16 @@ pub const ALL: [Reason; 10] = [
     Reason::KeyLimitReached,
     Reason::NoAvailablePort,
     Reason::BookingsExpired,
+    Reason::CoreRefused,
+    Reason::ConfigurationRefused,
+    Reason::ConfigurationInvalid,
+    Reason::ConfigurationUnreadable,
+    Reason::RealityNotConfigured,
+    Reason::CoreNotManaged,
+    Reason::CoreFailed,
+    Reason::InvalidBackupName,
+    Reason::BackupNotFound,
+    Reason::SubscriptionNotFound,
     Reason::Unavailable,
     Reason::Internal,
 ];
@@ -66,6 +96,44 @@ impl Reason {
                 StatusCode::INTERNAL_SERVER_ERROR,
             ),
             Self::BookingsExpired => ("BOOKINGS_EXPIRED", Code::OutOfRange, StatusCode::BAD_REQUEST),
+            Self::CoreRefused => (
+                "CORE_REFUSED",
+                Code::FailedPrecondition,
+                StatusCode::INTERNAL_SERVER_ERROR,
+            ),
+            Self::ConfigurationRefused => (
+                "CONFIGURATION_REFUSED",
+                Code::FailedPrecondition,
+                StatusCode::INTERNAL_SERVER_ERROR,
+            ),
+            Self::ConfigurationInvalid => (
+                "CONFIGURATION_INVALID",
+                Code::FailedPrecondition,
+                StatusCode::INTERNAL_SERVER_ERROR,
+            ),
+            Self::ConfigurationUnreadable => (
+                "CONFIGURATION_UNREADABLE",
+                Code::FailedPrecondition,
+                StatusCode::BAD_REQUEST,
+            ),
+            Self::RealityNotConfigured => (
+                "REALITY_NOT_CONFIGURED",
+                Code::FailedPrecondition,
+                StatusCode::BAD_REQUEST,
+            ),
+            Self::CoreNotManaged => (
+                "CORE_NOT_MANAGED",
+                Code::FailedPrecondition,
+                StatusCode::INTERNAL_SERVER_ERROR,
+            ),
+            Self::CoreFailed => (
+                "CORE_FAILED",
+                Code::FailedPrecondition,
+                StatusCode::INTERNAL_SERVER_ERROR,
+            ),
+            Self::InvalidBackupName => ("INVALID_BACKUP_NAME", Code::InvalidArgument, StatusCode::BAD_REQUEST),
+            Self::BackupNotFound => ("BACKUP_NOT_FOUND", Code::NotFound, StatusCode::NOT_FOUND),
+            Self::SubscriptionNotFound => ("SUBSCRIPTION_NOT_FOUND", Code::NotFound, StatusCode::NOT_FOUND),
             Self::Unavailable => ("UNAVAILABLE", Code::Unavailable, StatusCode::SERVICE_UNAVAILABLE),
             Self::Internal => ("INTERNAL", Code::Internal, StatusCode::INTERNAL_SERVER_ERROR),
         }
@@ -138,6 +206,16 @@ mod tests {
                 ("KEY_LIMIT_REACHED", Code::ResourceExhausted, 400),
                 ("NO_AVAILABLE_PORT", Code::ResourceExhausted, 500),
                 ("BOOKINGS_EXPIRED", Code::OutOfRange, 400),
+                ("CORE_REFUSED", Code::FailedPrecondition, 500),
+                ("CONFIGURATION_REFUSED", Code::FailedPrecondition, 500),
+                ("CONFIGURATION_INVALID", Code::FailedPrecondition, 500),
+                ("CONFIGURATION_UNREADABLE", Code::FailedPrecondition, 400),
+                ("REALITY_NOT_CONFIGURED", Code::FailedPrecondition, 400),
+                ("CORE_NOT_MANAGED", Code::FailedPrecondition, 500),
+                ("CORE_FAILED", Code::FailedPrecondition, 500),
+                ("INVALID_BACKUP_NAME", Code::InvalidArgument, 400),
+                ("BACKUP_NOT_FOUND", Code::NotFound, 404),
+                ("SUBSCRIPTION_NOT_FOUND", Code::NotFound, 404),
                 ("UNAVAILABLE", Code::Unavailable, 503),
                 ("INTERNAL", Code::Internal, 500),
             ]

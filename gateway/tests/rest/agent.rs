@@ -2,24 +2,28 @@
 //!
 //! How far to trust it: it keeps the promises that the .proto files make about ids, order, errors and absent ports,
 //! so that everything from HTTP to the encoded gRPC answer is exercised for real. It counts nothing: the traffic of
-//! a key is made from its port, and a reset zeroes it. The ledger is in a file of its own.
+//! a key is made from its port, and a reset zeroes it. The ledger and the core are in files of their own.
 
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use portmeter_gateway::Backend;
 use portmeter_proto::etag::{self, Etag};
 use portmeter_proto::reason::Reason;
+use portmeter_proto::v1::backup_service_server::BackupServiceServer;
 use portmeter_proto::v1::history_service_server::HistoryServiceServer;
 use portmeter_proto::v1::key_service_server::{KeyService, KeyServiceServer};
 use portmeter_proto::v1::port_service_server::{PortService, PortServiceServer};
 use portmeter_proto::v1::system_service_server::{SystemService, SystemServiceServer};
 use portmeter_proto::v1::traffic_service_server::{TrafficService, TrafficServiceServer};
+use portmeter_proto::v1::xray_service_server::XrayServiceServer;
 use portmeter_proto::v1::*;
 use prost_types::Timestamp;
 use tonic::codegen::tokio_stream::Pending;
 use tonic::{Request, Response, Status};
 
-// The benches take this file by its path, so this one is named by its own.
+// The benches take this file by its path, so these are named by their own.
+#[path = "engine.rs"]
+pub(crate) mod engine;
 #[path = "ledger.rs"]
 mod ledger;
 
@@ -41,6 +45,7 @@ struct State {
     keys: Vec<Key>,
     reset_ids: Vec<String>,
     ledger: ledger::Ledger,
+    engine: engine::Engine,
     problems: Vec<String>,
     failure: Option<(Reason, &'static str)>,
     etag: Option<Etag>,
@@ -65,6 +70,8 @@ impl Agent {
             HistoryServiceServer::new(self.clone()),
             PortServiceServer::new(self.clone()),
             SystemServiceServer::new(self.clone()),
+            XrayServiceServer::new(self.clone()),
+            BackupServiceServer::new(self.clone()),
         )
     }
 
@@ -91,6 +98,37 @@ impl Agent {
     /// How often a tagged list was sent in full.
     pub(crate) fn n_lists_sent(&self) -> usize {
         self.state().n_lists_sent
+    }
+
+    /// The subscription token of key number `index`.
+    pub(crate) fn token(&self, index: usize) -> String {
+        let state = self.state();
+        state.token(&state.keys[index]).expect("the key is enabled")
+    }
+
+    /// The ports of the core's inbounds from now on, its own API last.
+    pub(crate) fn set_inbound_ports(&self, ports: &[u16]) {
+        self.state().engine.ports = ports.iter().copied().map(u32::from).collect();
+    }
+
+    /// Takes the core's configuration away.
+    pub(crate) fn remove_configuration(&self) {
+        self.state().engine.is_unconfigured = true;
+    }
+
+    /// Has the core run by nobody.
+    pub(crate) fn set_unmanaged(&self) {
+        self.state().engine.is_unmanaged = true;
+    }
+
+    /// Puts a client into the configuration that is no key's.
+    pub(crate) fn add_stranger(&self, uuid: &str) {
+        self.state().engine.strangers.push(uuid.to_owned());
+    }
+
+    /// How often the core was restarted.
+    pub(crate) fn n_restarts(&self) -> usize {
+        self.state().engine.n_restarts
     }
 
     /// Makes the agent not ready.
@@ -224,6 +262,9 @@ impl KeyService for Agent {
         } = request.into_inner();
         let mut state = self.call()?;
         let position = state.position(&key_id)?;
+        if is_active == Some(true) && !state.keys[position].is_active {
+            state.renew_token(position);
+        }
         let key = &mut state.keys[position];
         key.name = name.unwrap_or_else(|| key.name.clone());
         key.is_active = is_active.unwrap_or(key.is_active);
@@ -236,6 +277,32 @@ impl KeyService for Agent {
         Ok(Response::new(DeleteKeyResponse {
             key: Some(state.keys.remove(position)),
         }))
+    }
+
+    async fn regenerate_key(
+        &self,
+        request: Request<RegenerateKeyRequest>,
+    ) -> Result<Response<RegenerateKeyResponse>, Status> {
+        let key = self.call()?.regenerate(&request.get_ref().key_id)?;
+        Ok(Response::new(RegenerateKeyResponse { key: Some(key) }))
+    }
+
+    async fn get_key_link(&self, request: Request<GetKeyLinkRequest>) -> Result<Response<GetKeyLinkResponse>, Status> {
+        Ok(Response::new(self.call()?.link(&request.get_ref().key_id)?))
+    }
+
+    async fn get_key_qr_code(
+        &self,
+        request: Request<GetKeyQrCodeRequest>,
+    ) -> Result<Response<GetKeyQrCodeResponse>, Status> {
+        Ok(Response::new(self.call()?.qr_code(request.get_ref())?))
+    }
+
+    async fn get_subscription(
+        &self,
+        request: Request<GetSubscriptionRequest>,
+    ) -> Result<Response<GetSubscriptionResponse>, Status> {
+        Ok(Response::new(self.call()?.subscription(request.get_ref())?))
     }
 }
 

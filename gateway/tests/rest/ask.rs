@@ -2,6 +2,7 @@
 
 use axum::Router;
 use axum::body::Body;
+use bytes::Bytes;
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt as _;
 use portmeter_gateway::{GatewayConfig, PanelAuth, router};
@@ -19,6 +20,8 @@ pub(crate) fn config(panel_auth: PanelAuth) -> GatewayConfig {
     GatewayConfig {
         api_key: ApiKey::new(API_KEY).unwrap(),
         panel_auth,
+        listen: "127.0.0.1:8000".parse().unwrap(),
+        public_url: Some("https://vpn.example.com".to_owned()),
     }
 }
 
@@ -33,7 +36,9 @@ pub(crate) struct Client {
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
+    /// Empty where the body is an image of bytes.
     pub(crate) text: String,
+    pub(crate) bytes: Bytes,
 }
 
 impl Client {
@@ -44,8 +49,13 @@ impl Client {
 
     /// A client with the right key, of a gateway with this setting.
     pub(crate) fn with_panel(agent: &Agent, panel_auth: PanelAuth) -> Self {
+        Self::with_config(agent, config(panel_auth))
+    }
+
+    /// A client with the right key, of a gateway with these settings.
+    pub(crate) fn with_config(agent: &Agent, config: GatewayConfig) -> Self {
         Self {
-            router: router(agent.backend(), config(panel_auth)),
+            router: router(agent.backend(), config),
             api_key: Some(API_KEY.to_owned()),
         }
     }
@@ -63,7 +73,14 @@ impl Client {
     }
 
     pub(crate) async fn send(&self, method: &str, path: &str, body: &str) -> Answer {
+        self.send_with(method, path, body, &[]).await
+    }
+
+    pub(crate) async fn send_with(&self, method: &str, path: &str, body: &str, headers: &[(&str, &str)]) -> Answer {
         let mut request = Request::builder().method(method).uri(path);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
         if let Some(api_key) = &self.api_key {
             request = request.header("X-API-Key", api_key);
         }
@@ -71,11 +88,18 @@ impl Client {
         let response = self.router.clone().oneshot(request).await.unwrap();
         let (head, body) = response.into_parts();
         let bytes = body.collect().await.unwrap().to_bytes();
-        let text = String::from_utf8(bytes.to_vec()).expect("answers are UTF-8");
+        let is_image = head.headers.get("content-type").is_some_and(|kind| kind == "image/png");
+        let text = String::from_utf8(bytes.to_vec());
+        let text = if is_image {
+            String::new()
+        } else {
+            text.expect("answers are UTF-8")
+        };
         Answer {
             status: head.status,
             headers: head.headers,
             text,
+            bytes,
         }
     }
 }
@@ -95,6 +119,20 @@ impl Answer {
     pub(crate) fn ok(&self) -> Value {
         assert_eq!(self.status, StatusCode::OK, "{self:?}");
         self.json()
+    }
+
+    /// A header's value, empty where there is none.
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+
+    /// The status and the text of an error of the panel.
+    pub(crate) fn error(&self) -> (u16, String) {
+        let body = self.json();
+        let text = body["error"].as_str().unwrap_or_else(|| panic!("{self:?}")).to_owned();
+        let code = self.status.as_u16();
+        assert_eq!(body, serde_json::json!({"ok": false, "error": text, "code": code}));
+        (code, text)
     }
 
     /// The status and the text of an error of the key family.

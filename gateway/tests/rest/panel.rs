@@ -4,24 +4,12 @@ use portmeter_gateway::PanelAuth;
 use serde_json::{Value, json};
 
 use crate::agent::Agent;
-use crate::ask::{Answer, Client};
+use crate::ask::Client;
 
 fn with_keys(n_keys: u32) -> (Agent, Client) {
     let agent = Agent::with_keys(n_keys);
     let client = Client::of(&agent);
     (agent, client)
-}
-
-/// The status and the text of an error of the panel.
-fn error(answer: &Answer) -> (u16, String) {
-    let body = answer.json();
-    let text = body["error"]
-        .as_str()
-        .unwrap_or_else(|| panic!("{answer:?}"))
-        .to_owned();
-    let code = answer.status.as_u16();
-    assert_eq!(body, json!({"ok": false, "error": text, "code": code}));
-    (code, text)
 }
 
 #[tokio::test]
@@ -122,7 +110,7 @@ async fn a_dashboard_of_a_date_in_both_modes() {
     }
     let refused = client.get("/api/usage/dashboard/2025-02-29?mode=x").await;
     assert_eq!(
-        error(&refused),
+        refused.error(),
         (400, "invalid_date_format".to_owned()),
         "the path comes before the query"
     );
@@ -185,12 +173,12 @@ async fn the_agents_sentence_about_a_series_reaches_the_panel() {
     let (_agent, client) = with_keys(1);
     let refused = client.get("/api/live/series?metric=online_users&scope=key+0").await;
     assert_eq!(
-        error(&refused),
+        refused.error(),
         (400, "online keys are of all keys together".to_owned())
     );
     let refused = client.get("/api/live/series?scope=nobody").await;
     assert_eq!(
-        error(&refused),
+        refused.error(),
         (400, "scope: send global, or the email or uuid of a user".to_owned())
     );
 }

@@ -133,8 +133,16 @@ fn fits(word: &str, value: &Value) -> bool {
         "float" => value.is_f64() && value.as_f64() >= Some(0.0),
         "signed" => value.is_f64(),
         "bool" => value.is_boolean(),
+        "string" => text.is_some(),
+        "object" => value.is_object(),
         "text" => text.is_some_and(|text| !text.is_empty()),
         "uuid" => text.is_some_and(is_uuid),
+        "vless" => text.is_some_and(is_vless),
+        "sub_path" => text.is_some_and(is_subscription_path),
+        "sub_url" => text.is_some_and(is_subscription_url),
+        "host" => text.is_some_and(|text| text.parse::<std::net::IpAddr>().is_ok()),
+        "url" => text.is_some_and(|text| text.starts_with("https://") || text.starts_with("http://")),
+        "port_state" => matches!(text, Some("running" | "stopped")),
         "iso" => text.is_some_and(is_iso),
         "zulu" => text.is_some_and(is_zulu),
         "date" => text.is_some_and(is_date),
@@ -165,6 +173,26 @@ fn is_uuid(text: &str) -> bool {
     let groups: Vec<&str> = text.split('-').collect();
     let is_hex = |group: &&str| group.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
     groups.iter().map(|group| group.len()).eq([8, 4, 4, 4, 12]) && groups.iter().all(is_hex)
+}
+
+/// One line with everything that clients look for.
+fn is_vless(text: &str) -> bool {
+    let has_all = ["@", "security=reality", "sni=", "pbk=", "sid=", "#"]
+        .iter()
+        .all(|part| text.contains(part));
+    text.starts_with("vless://") && has_all && !text.contains(char::is_whitespace)
+}
+
+/// A token of 32 lower-case hex digits below `/sub/`.
+fn is_subscription_path(text: &str) -> bool {
+    let is_hex = |byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+    let token = text.strip_prefix("/sub/");
+    token.is_some_and(|token| token.len() == 32 && token.bytes().all(is_hex))
+}
+
+fn is_subscription_url(text: &str) -> bool {
+    let path = text.find("/sub/").map(|position| &text[position..]);
+    text.starts_with("https://") && path.is_some_and(is_subscription_path)
 }
 
 /// Six digits of fraction, no zone, and a date that exists.

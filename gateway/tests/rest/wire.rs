@@ -24,8 +24,8 @@ use crate::agent::Agent;
 use crate::ask::{API_KEY, config};
 
 /// A served router. Dropping it stops the listener.
-struct Served {
-    address: SocketAddr,
+pub(crate) struct Served {
+    pub(crate) address: SocketAddr,
     task: JoinHandle<()>,
     shutdown: DropGuard,
 }
@@ -55,7 +55,8 @@ fn get_request(path: &str) -> String {
     format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nX-API-Key: {API_KEY}\r\n\r\n")
 }
 
-async fn status_of(address: SocketAddr, path: &str) -> u16 {
+/// The status of a `GET` with the API key.
+pub(crate) async fn status_of(address: SocketAddr, path: &str) -> u16 {
     let answer = raw(address, get_request(path).as_bytes()).await;
     answer
         .split(' ')
@@ -163,7 +164,7 @@ fn check_api_key(request: Request<()>) -> Result<Request<()>, Status> {
 }
 
 /// Serves the agent's keys over gRPC until the guard is dropped.
-fn serve_agent(agent: &Agent, listener: std::net::TcpListener) -> DropGuard {
+pub(crate) fn serve_agent(agent: &Agent, listener: std::net::TcpListener) -> DropGuard {
     listener.set_nonblocking(true).unwrap();
     let incoming = TcpListenerStream::new(TcpListener::from_std(listener).unwrap());
     let shutdown = CancellationToken::new();
@@ -175,13 +176,14 @@ fn serve_agent(agent: &Agent, listener: std::net::TcpListener) -> DropGuard {
     shutdown.drop_guard()
 }
 
-async fn gateway_to(address: &str, api_key: &str) -> Served {
+/// A served gateway to the agent at `address`.
+pub(crate) async fn gateway_to(address: &str, api_key: &str) -> Served {
     let backend = Backend::connect(address, &ApiKey::new(api_key).unwrap()).unwrap();
     served(router(backend, config(PanelAuth::Key))).await
 }
 
 /// Waits until `path` answers `status`, which it must within ten seconds.
-async fn wait_for(gateway: &Served, path: &str, status: u16) {
+pub(crate) async fn wait_for(gateway: &Served, path: &str, status: u16) {
     let start = Instant::now();
     loop {
         let answered = status_of(gateway.address, path).await;
