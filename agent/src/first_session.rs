@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use crate::api_key::Origin;
+use crate::xray::core::{CoreFacts, CoreMode};
 
 /// The facts of a start.
 pub struct Facts<'a> {
@@ -20,6 +21,8 @@ pub struct Facts<'a> {
     pub grpc: SocketAddr,
     /// The Prometheus address.
     pub metrics: SocketAddr,
+    /// Who runs the Xray core, and which.
+    pub xray: String,
     /// The gRPC socket.
     pub socket: &'a Path,
     /// Where the API key is.
@@ -57,6 +60,7 @@ pub fn text(facts: &Facts<'_>) -> String {
     }
     line("gRPC", &format!("{} and unix:{}", facts.grpc, facts.socket.display()));
     line("metrics", &format!("http://{}/metrics", facts.metrics));
+    line("Xray", &facts.xray);
     match facts.api_key {
         Origin::Environment => line("API key", "as in PORTMETER_API_KEY"),
         Origin::File(path) => line("API key", &format!("in {}", path.display())),
@@ -92,6 +96,19 @@ fn uninstall(facts: &Facts<'_>) -> String {
     match facts.instance {
         "default" => format!("{program} uninstall \\\n    --data-dir {data}"),
         instance => format!("{program} uninstall --instance {instance} \\\n    --data-dir {data}"),
+    }
+}
+
+/// Who runs the core, for the start's text.
+pub fn xray_line(core: &CoreFacts) -> String {
+    let version = core.version.as_deref().and_then(|line| line.split_whitespace().nth(1));
+    let version = version.unwrap_or("of unknown version");
+    match (core.mode, core.process_id, &core.last_error) {
+        (CoreMode::None, ..) => "not run by this agent (xray.mode is none, or there is no xray in PATH)".to_owned(),
+        (CoreMode::Systemd, ..) => "run by systemd".to_owned(),
+        (CoreMode::Supervised, Some(process), _) => format!("{version}, run by this agent (process {process})"),
+        (CoreMode::Supervised, None, Some(error)) => format!("does not run: {error}"),
+        (CoreMode::Supervised, None, None) => "does not run; the log says more".to_owned(),
     }
 }
 
@@ -132,6 +149,7 @@ mod tests {
             http: Some("0.0.0.0:8000".parse().unwrap()),
             grpc: "127.0.0.1:50051".parse().unwrap(),
             metrics: "127.0.0.1:9435".parse().unwrap(),
+            xray: "26.10.10, run by this agent (process 7)".to_owned(),
             socket: Path::new("/run/portmeter/default/agent.sock"),
             api_key: &origin,
             next_port: Some(10_001),

@@ -10,6 +10,7 @@ pub mod cli;
 pub mod config;
 pub mod connections;
 pub mod counters;
+pub mod cut_off;
 pub mod doctor;
 pub mod first_session;
 pub mod follow;
@@ -20,6 +21,7 @@ pub mod ledger;
 pub mod metrics;
 pub mod network;
 pub mod prepare;
+pub mod reconciler;
 pub mod retention;
 pub mod rights;
 pub mod sampler;
@@ -28,6 +30,7 @@ pub mod state;
 pub mod store;
 pub mod telemetry;
 pub mod transfer;
+pub mod xray;
 
 /// This build's version, the same everywhere it is shown.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

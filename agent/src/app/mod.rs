@@ -4,6 +4,7 @@
 //! listeners, store, kernel, in this order. A failed one takes back what it made.
 
 mod start;
+mod xray;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -13,7 +14,8 @@ use anyhow::{Context, Result, bail};
 use portmeter_gateway::{Backend, GatewayConfig};
 use portmeter_proto::api_key::ApiKey;
 use portmeter_proto::v1::{
-    history_service_server, key_service_server, port_service_server, system_service_server, traffic_service_server,
+    backup_service_server, history_service_server, key_service_server, port_service_server, system_service_server,
+    traffic_service_server, xray_service_server,
 };
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -26,18 +28,22 @@ use crate::api_key::Origin;
 use crate::config::{Config, HookChoice, PanelAuth};
 use crate::connections;
 use crate::counters::{ConnectionCounter, CounterReader};
+use crate::cut_off::CutOff;
 use crate::first_session::{self, Facts};
 use crate::follow::Follower;
-use crate::grpc::{self, Services, SystemSource};
+use crate::grpc::{self, DomainServices, Services, SystemSource};
 use crate::instance::{Locks, Undo, socket_path};
 use crate::kernel::{Hook, Kernel, KernelLog};
 use crate::metrics::{self, MetricsSource};
 use crate::network::listeners::SocketProbe;
 use crate::network::rtnetlink::{NetworkReader, NetworkWatcher};
+use crate::reconciler::{Keeper, Reconciler, Watcher as CoreWatcher};
 use crate::retention::{self, Retention};
 use crate::rights::GivenKey;
 use crate::sampler::{self, Sampler};
-use crate::services::{HistoryService, KeyService, PortService, Rates, TrafficService};
+use crate::services::{
+    BackupService, HistoryService, KeyService, LinkService, PortService, Rates, TrafficService, XrayService,
+};
 use crate::state::AgentState;
 use crate::store::{PortProbe, Store, lowest_free_port};
 
@@ -87,7 +93,12 @@ struct Agent {
     api_key: ApiKey,
     api_key_origin: Origin,
     store: Arc<Store>,
+    reconciler: Reconciler,
+    /// Taken when they keep the core at the wanted state.
+    keeper: Option<Keeper>,
+    core_watcher: Option<CoreWatcher>,
     kernel: Arc<Mutex<Kernel>>,
+    cut_off: Arc<CutOff>,
     reader: Arc<dyn CounterReader>,
     connections: Arc<dyn ConnectionCounter>,
     rates: Arc<Rates>,
@@ -121,6 +132,7 @@ impl Agent {
             http: self.http_address,
             grpc: self.grpc_address,
             metrics: self.metrics_address,
+            xray: first_session::xray_line(&self.reconciler.facts().core),
             socket: &socket_path(&self.config.agent.instance),
             api_key: &self.api_key_origin,
             next_port: self.next_port(),
@@ -147,19 +159,30 @@ impl Agent {
             reader: Arc::clone(&self.reader),
             store: Arc::clone(&self.store),
         };
-        Services::new(
-            KeyService::new(Arc::clone(&self.store)),
-            TrafficService::new(
-                Arc::clone(&self.store),
+        let (store, reconciler) = (|| Arc::clone(&self.store), || self.reconciler.clone());
+        // Checked with the configuration.
+        let server_host = self.config.xray.server_host.as_ref().and_then(|host| host.parse().ok());
+        let domain = DomainServices {
+            keys: KeyService::new(store(), reconciler(), self.config.xray.reality_identity),
+            links: LinkService::new(
+                store(),
+                reconciler(),
+                Arc::clone(&self.reader),
+                self.network.clone(),
+                server_host,
+            ),
+            traffic: TrafficService::new(
+                store(),
                 Arc::clone(&self.reader),
                 Arc::clone(&self.rates),
                 self.network.clone(),
             ),
-            HistoryService::new(Arc::clone(&self.store)),
-            PortService::new(Arc::clone(&self.store), Arc::new(self.config.capture.ports.clone())),
-            Arc::new(system),
-            shutdown.clone(),
-        )
+            history: HistoryService::new(store()),
+            ports: PortService::new(store(), reconciler(), Arc::new(self.config.capture.ports.clone())),
+            xray: XrayService::new(store(), reconciler()),
+            backups: BackupService::new(store(), reconciler()),
+        };
+        Services::new(domain, Arc::new(system), shutdown.clone())
     }
 
     fn metrics_source(&self) -> MetricsSource {
@@ -167,6 +190,7 @@ impl Agent {
             reader: Arc::clone(&self.reader),
             kernel: Arc::clone(&self.kernel),
             state: Arc::clone(&self.state),
+            reconciler: self.reconciler.clone(),
         }
     }
 
@@ -197,6 +221,12 @@ impl Agent {
     fn spawn<H: Health>(&mut self, health: HealthServer<H>, shutdown: &CancellationToken) -> JoinSet<Result<()>> {
         let services = self.services(shutdown);
         let mut tasks = JoinSet::new();
+        if let (Some(keeper), Some(watcher)) = (self.keeper.take(), self.core_watcher.take()) {
+            let stop_core = self.config.xray.stop_with_agent;
+            tasks.spawn(done(keeper.run(shutdown.clone(), stop_core)));
+            tasks.spawn(done(watcher.run(shutdown.clone())));
+            tasks.spawn(done(Arc::clone(&self.cut_off).run(shutdown.clone())));
+        }
         let sampler = Sampler {
             reader: Arc::clone(&self.reader),
             rates: Arc::clone(&self.rates),
@@ -265,9 +295,19 @@ impl Agent {
             services.history,
             services.ports,
             services.system,
+            services.xray,
+            services.backups,
         );
         let api_key = self.api_key.clone();
-        let router = portmeter_gateway::router(backend, GatewayConfig { api_key, panel_auth });
+        let router = portmeter_gateway::router(
+            backend,
+            GatewayConfig {
+                api_key,
+                panel_auth,
+                listen: listener.local_addr().unwrap_or(self.config.http.listen),
+                public_url: self.config.http.public_url.clone(),
+            },
+        );
         portmeter_gateway::serve(listener, router, shutdown)
     }
 
@@ -316,6 +356,8 @@ async fn set_health(reporter: &HealthReporter, status: ServingStatus) {
         history_service_server::SERVICE_NAME,
         port_service_server::SERVICE_NAME,
         system_service_server::SERVICE_NAME,
+        xray_service_server::SERVICE_NAME,
+        backup_service_server::SERVICE_NAME,
     ];
     for name in names {
         reporter.set_service_status(name, status).await;

@@ -6,10 +6,11 @@ use std::sync::{Arc, Mutex};
 use anyhow::{Context, Result, bail};
 use tokio::net::{TcpListener, TcpSocket, UnixListener};
 
-use super::{Agent, Options};
+use super::{Agent, Options, xray};
 use crate::calendar::Calendar;
 use crate::config::{Config, HookChoice, Interfaces};
 use crate::counters::{ConnectionCounter, CounterReader};
+use crate::cut_off::{CutOff, Means};
 use crate::instance::{Locks, Undo, socket_path};
 use crate::kernel::{self, ConnectionWatch, Kernel, KernelOptions, Predecessor};
 use crate::network::listeners::SocketProbe;
@@ -34,6 +35,7 @@ pub(super) async fn start(options: Options, undo: &mut Undo) -> Result<Agent> {
     kernel::give_back_large_allocations();
     let watcher = NetworkWatcher::open().context("rtnetlink cannot be opened")?;
     check_interfaces(&watcher, &config).await?;
+    let mut xray = xray::Parts::look(&config).await?;
 
     let locks = Locks::take(&config.agent.data_dir, &config.agent.instance, undo)?;
     let (http, grpc, metrics) = bind(&config, with_gateway, undo)?;
@@ -48,6 +50,7 @@ pub(super) async fn start(options: Options, undo: &mut Undo) -> Result<Agent> {
     let open_store = OpenStore::open(&config.agent.data_dir)?.with_calendar(calendar);
     // A key keeps its port when the configured ports change, so its port is counted as well.
     let ports = config.capture.ports.iter().chain(open_store.assigned_ports()).collect();
+    xray.check_ports(&open_store).await?;
     let mut kernel = Kernel::open(&KernelOptions {
         instance: &config.agent.instance,
         hook: config.capture.hook,
@@ -65,9 +68,12 @@ pub(super) async fn start(options: Options, undo: &mut Undo) -> Result<Agent> {
         }
     };
 
+    let (store, kernel) = (Arc::new(store), Arc::new(Mutex::new(kernel)));
+    let cut_off = Arc::new(CutOff::new(Arc::clone(&kernel), Means::End));
+    let (reconciler, keeper, core_watcher) = xray.put_to_work(Arc::clone(&store), Arc::clone(&cut_off));
     let state = Arc::new(AgentState::new(config.agent.instance.clone()));
     state.set_ledger_writable(true);
-    let agent = Agent {
+    let mut agent = Agent {
         detach_on_exit,
         _locks: locks,
         http_address: http.as_ref().and_then(|listener| listener.local_addr().ok()),
@@ -78,8 +84,12 @@ pub(super) async fn start(options: Options, undo: &mut Undo) -> Result<Agent> {
         metrics: Some(metrics),
         api_key,
         api_key_origin,
-        store: Arc::new(store),
-        kernel: Arc::new(Mutex::new(kernel)),
+        store,
+        reconciler,
+        keeper: Some(keeper),
+        core_watcher: Some(core_watcher),
+        kernel,
+        cut_off,
         reader,
         connections,
         rates: Arc::new(Rates::default()),
@@ -90,6 +100,9 @@ pub(super) async fn start(options: Options, undo: &mut Undo) -> Result<Agent> {
     };
     attach(&agent).await?;
     leave_predecessor(&agent).await?;
+    if let Some(keeper) = &mut agent.keeper {
+        keeper.begin().await;
+    }
     kernel::give_back_freed_memory();
     Ok(agent)
 }

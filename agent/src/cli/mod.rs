@@ -4,9 +4,11 @@ mod backup;
 mod doctor;
 mod export;
 mod import;
-mod keys;
+mod key;
+mod old_inbounds;
 mod prepare;
 mod progress;
+mod reality;
 mod restore;
 mod uninstall;
 
@@ -51,11 +53,13 @@ enum Command {
     Backup(backup::Arguments),
     /// Make a backup the ledger again; the agent must not run, and the present ledger is kept
     Restore(restore::Arguments),
-    /// List, make, change and remove keys of the running agent
-    Key(keys::Arguments),
+    /// List, make, change and remove keys of the running agent, and show their links
+    Key(key::Arguments),
+    /// Show or rotate the REALITY identity that links carry
+    Reality(reality::Arguments),
     /// Write what the ledger has of each key by day, month, hour or minute, as CSV, JSON lines or Parquet
     Export(export::Arguments),
-    /// Take over keys and history of the old server, or what vnStat counted, into the ledger of a stopped agent
+    /// Take keys and history of the old server, of an Xray configuration or of vnStat into the ledger of a stopped agent
     Import(import::Arguments),
 }
 
@@ -149,7 +153,8 @@ pub fn run(arguments: Arguments) -> Result<()> {
         Command::Uninstall(settings) => runtime()?.block_on(uninstall::run(&settings.load()?)),
         Command::Backup(arguments) => runtime()?.block_on(backup::run(arguments)),
         Command::Restore(arguments) => restore::run(arguments),
-        Command::Key(arguments) => runtime()?.block_on(keys::run(arguments)),
+        Command::Key(arguments) => runtime()?.block_on(key::run(arguments)),
+        Command::Reality(arguments) => runtime()?.block_on(reality::run(arguments)),
         Command::Export(arguments) => runtime()?.block_on(export::run(arguments)),
         Command::Import(arguments) => runtime()?.block_on(import::run(arguments)),
     }

@@ -17,6 +17,11 @@ pub(super) fn timestamp(time: DateTime<Utc>) -> Timestamp {
     }
 }
 
+/// How many of something there are that a host has few of.
+pub(super) fn count(count: usize) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
+}
+
 pub(super) fn key(key: &Key) -> v1::Key {
     v1::Key {
         id: key.id.0.to_string(),

@@ -3,25 +3,30 @@
 use portmeter_proto::etag::{self, Etag};
 use portmeter_proto::v1::key_service_server::KeyService as Rpc;
 use portmeter_proto::v1::{
-    CreateKeyRequest, CreateKeyResponse, DeleteKeyRequest, DeleteKeyResponse, GetKeyRequest, GetKeyResponse,
-    ListKeysRequest, ListKeysResponse, UpdateKeyRequest, UpdateKeyResponse,
+    CreateKeyRequest, CreateKeyResponse, DeleteKeyRequest, DeleteKeyResponse, GetKeyLinkRequest, GetKeyLinkResponse,
+    GetKeyQrCodeRequest, GetKeyQrCodeResponse, GetKeyRequest, GetKeyResponse, GetSubscriptionRequest,
+    GetSubscriptionResponse, ListKeysRequest, ListKeysResponse, QrCodeFormat, RegenerateKeyRequest,
+    RegenerateKeyResponse, SubscriptionFormat, UpdateKeyRequest, UpdateKeyResponse,
 };
 use tonic::{Request, Response, Status};
 
 use super::convert;
-use crate::services::KeyService;
+use crate::services::{KeyService, LinkService, QrFormat};
+use crate::xray::subscription::SubscriptionToken;
 
 /// The adapter around the key service.
 pub struct KeyAdapter {
     keys: KeyService,
+    links: LinkService,
     /// Begins every tag of this process: revisions start anew with it, tags must not.
     tag_prefix: u64,
 }
 
 impl KeyAdapter {
-    pub(super) fn new(keys: KeyService) -> Self {
+    pub(super) fn new(keys: KeyService, links: LinkService) -> Self {
         Self {
             keys,
+            links,
             tag_prefix: rand::random(),
         }
     }
@@ -78,6 +83,58 @@ impl Rpc for KeyAdapter {
         let key = self.keys.delete(&request.get_ref().key_id).await?;
         Ok(Response::new(DeleteKeyResponse {
             key: Some(convert::key(&key)),
+        }))
+    }
+
+    async fn regenerate_key(
+        &self,
+        request: Request<RegenerateKeyRequest>,
+    ) -> Result<Response<RegenerateKeyResponse>, Status> {
+        let key = self.keys.regenerate(&request.get_ref().key_id).await?;
+        Ok(Response::new(RegenerateKeyResponse {
+            key: Some(convert::key(&key)),
+        }))
+    }
+
+    async fn get_key_link(&self, request: Request<GetKeyLinkRequest>) -> Result<Response<GetKeyLinkResponse>, Status> {
+        let link = self.links.link(&request.get_ref().key_id).await?;
+        let token = link.key.subscription_token.as_ref();
+        Ok(Response::new(GetKeyLinkResponse {
+            key: Some(convert::key(&link.key)),
+            vless_url: link.vless_url,
+            short_id: link.short_id,
+            subscription_token: token.map(SubscriptionToken::to_secret_text),
+        }))
+    }
+
+    async fn get_key_qr_code(
+        &self,
+        request: Request<GetKeyQrCodeRequest>,
+    ) -> Result<Response<GetKeyQrCodeResponse>, Status> {
+        let format = match request.get_ref().format() {
+            QrCodeFormat::Unspecified | QrCodeFormat::Png => QrFormat::Png,
+            QrCodeFormat::Svg => QrFormat::Svg,
+            QrCodeFormat::Text => QrFormat::Text,
+        };
+        let code = self.links.qr_code(&request.get_ref().key_id, format).await?;
+        Ok(Response::new(GetKeyQrCodeResponse {
+            content_type: code.content_type.to_owned(),
+            image: code.image,
+        }))
+    }
+
+    async fn get_subscription(
+        &self,
+        request: Request<GetSubscriptionRequest>,
+    ) -> Result<Response<GetSubscriptionResponse>, Status> {
+        let request = request.get_ref();
+        let as_json = request.format() == SubscriptionFormat::Json;
+        let subscription = self.links.subscription(&request.token, as_json).await?;
+        Ok(Response::new(GetSubscriptionResponse {
+            content_type: subscription.content_type.to_owned(),
+            body: subscription.body,
+            user_info: subscription.user_info,
+            title: subscription.title,
         }))
     }
 }

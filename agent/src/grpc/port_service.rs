@@ -34,7 +34,7 @@ impl Rpc for PortAdapter {
         assignments.sort_by_key(|assignment| assignment.port);
         Ok(Response::new(ListPortsResponse {
             assignments,
-            max_ports: count(table.max_ports),
+            max_ports: convert::count(table.max_ports),
             port_range: table.port_range,
             created_at: Some(convert::timestamp(table.snapshot.port_table.created_at)),
             last_updated: Some(convert::timestamp(table.snapshot.port_table.last_updated)),
@@ -45,23 +45,18 @@ impl Rpc for PortAdapter {
         let check = self.ports.check();
         Ok(Response::new(CheckPortsResponse {
             issues: check.issues,
-            total_assignments: count(check.assignment_count),
-            total_used_ports: count(check.assignment_count),
+            total_assignments: convert::count(check.assignment_count),
+            total_used_ports: convert::count(check.assignment_count),
         }))
     }
 
     async fn reset_ports(&self, _: Request<ResetPortsRequest>) -> Result<Response<ResetPortsResponse>, Status> {
-        let cleared_count = count(self.ports.reset().await?);
+        let cleared_count = convert::count(self.ports.reset().await?);
         Ok(Response::new(ResetPortsResponse { cleared_count }))
     }
 
     async fn assign_ports(&self, _: Request<AssignPortsRequest>) -> Result<Response<AssignPortsResponse>, Status> {
-        let assigned_count = count(self.ports.assign().await?);
+        let assigned_count = convert::count(self.ports.assign().await?);
         Ok(Response::new(AssignPortsResponse { assigned_count }))
     }
-}
-
-/// There are at most 65,535 ports, and as many keys.
-fn count(count: usize) -> u32 {
-    u32::try_from(count).unwrap_or(u32::MAX)
 }

@@ -60,4 +60,6 @@ fn routes<L: Clone, H: Health>(mut server: Server<L>, services: Services, health
         .add_service(services.history)
         .add_service(services.ports)
         .add_service(services.system)
+        .add_service(services.xray)
+        .add_service(services.backups)
 }

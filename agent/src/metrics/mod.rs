@@ -22,9 +22,11 @@ use tokio_util::sync::CancellationToken;
 use crate::counters::{ConnectionSource, CounterReader};
 use crate::kernel::Kernel;
 use crate::network::sockets;
+use crate::reconciler::Reconciler;
 use crate::state::AgentState;
+use crate::xray::core::{CoreMode, CoreState};
 use format::Format;
-use scrape::{PortFigures, Scrape};
+use scrape::{CoreFigures, PortFigures, Scrape};
 
 /// Where a scrape reads.
 #[derive(Clone)]
@@ -35,6 +37,8 @@ pub struct MetricsSource {
     pub kernel: Arc<Mutex<Kernel>>,
     /// What the agent knows of itself.
     pub state: Arc<AgentState>,
+    /// What keeps the core at the wanted state.
+    pub reconciler: Reconciler,
 }
 
 /// Serves scrapes until `shutdown`.
@@ -58,6 +62,16 @@ async fn answer(State(source): State<MetricsSource>, headers: HeaderMap) -> Resp
 }
 
 impl MetricsSource {
+    /// Nothing where nobody runs a core.
+    fn core(&self) -> CoreFigures {
+        let core = self.reconciler.facts().core;
+        CoreFigures {
+            is_running: (core.mode != CoreMode::None).then_some(core.state == CoreState::Running),
+            restart_count: core.restart_count,
+            drift_count: self.reconciler.drift_count(),
+        }
+    }
+
     fn scrape(&self) -> anyhow::Result<Scrape> {
         let listed = match self.reader.connection_source() {
             ConnectionSource::Kernel => HashMap::new(),
@@ -78,6 +92,7 @@ impl MetricsSource {
             ports: self.reader.ports().iter().map(figures).collect(),
             unattributed,
             connection_corrections: self.state.connection_corrections(),
+            core: self.core(),
         })
     }
 }

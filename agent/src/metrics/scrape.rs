@@ -20,6 +20,17 @@ pub(super) struct Scrape {
     pub(super) ports: Vec<PortFigures>,
     pub(super) unattributed: Vec<Unattributed>,
     pub(super) connection_corrections: u64,
+    pub(super) core: CoreFigures,
+}
+
+/// The Xray core.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct CoreFigures {
+    /// `None` where nobody runs one.
+    pub(super) is_running: Option<bool>,
+    pub(super) restart_count: u64,
+    /// Keys that are no clients of it, and clients that are no keys.
+    pub(super) drift_count: usize,
 }
 
 /// One port as the kernel counted it.
@@ -96,9 +107,37 @@ impl Scrape {
             MetricType::Counter,
         )?;
         ConstCounter::new(self.connection_corrections).encode(corrections)?;
+        self.encode_core(encoder)?;
         encoder
             .encode_descriptor("portmeter_build", "The running build", None, MetricType::Info)?
             .encode_info(&[("version", crate::VERSION)])
+    }
+
+    fn encode_core(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let drift = encoder.encode_descriptor(
+            "portmeter_xray_drift",
+            "Enabled keys that the Xray core or its configuration file lacks, and clients in them that are no keys",
+            None,
+            MetricType::Gauge,
+        )?;
+        ConstGauge::new(i64::try_from(self.core.drift_count).unwrap_or(i64::MAX)).encode(drift)?;
+        let Some(is_running) = self.core.is_running else {
+            return Ok(());
+        };
+        let running = encoder.encode_descriptor(
+            "portmeter_xray_running",
+            "Whether the Xray core runs and answers: 1 or 0",
+            None,
+            MetricType::Gauge,
+        )?;
+        ConstGauge::new(i64::from(is_running)).encode(running)?;
+        let restarts = encoder.encode_descriptor(
+            "portmeter_xray_restarts",
+            "How often the Xray core was started again",
+            None,
+            MetricType::Counter,
+        )?;
+        ConstCounter::new(self.core.restart_count).encode(restarts)
     }
 }
 
@@ -184,11 +223,16 @@ mod tests {
                 bytes: 8,
             }],
             connection_corrections: 9,
+            core: CoreFigures {
+                is_running: Some(true),
+                restart_count: 10,
+                drift_count: 11,
+            },
         }
     }
 
     /// The lines that carry figures are the same in both formats.
-    const SAMPLES: [&str; 10] = [
+    const SAMPLES: [&str; 13] = [
         r#"portmeter_port_receive_bytes_total{port="10001"} 18446744073709551615"#,
         r#"portmeter_port_transmit_bytes_total{port="10001"} 3"#,
         r#"portmeter_port_receive_packets_total{port="10001"} 2"#,
@@ -198,6 +242,9 @@ mod tests {
         r#"portmeter_unattributed_packets_total{reason="forwarded"} 7"#,
         r#"portmeter_unattributed_bytes_total{reason="forwarded"} 8"#,
         "portmeter_connection_corrections_total 9",
+        "portmeter_xray_drift 11",
+        "portmeter_xray_running 1",
+        "portmeter_xray_restarts_total 10",
         concat!(
             r#"portmeter_build_info{version=""#,
             env!("CARGO_PKG_VERSION"),
@@ -227,14 +274,14 @@ mod tests {
         let types = lines(Format::OpenMetrics, "# TYPE");
         assert_eq!(types[0], "# TYPE portmeter_port_receive_bytes counter");
         assert_eq!(types[4], "# TYPE portmeter_port_connections gauge");
-        assert_eq!(types[9], "# TYPE portmeter_build info");
+        assert_eq!(types[12], "# TYPE portmeter_build info");
         assert_eq!(lines(Format::OpenMetrics, "# EOF"), ["# EOF"]);
         assert_eq!(lines(Format::OpenMetrics, "# UNIT").len(), 6);
 
         let types = lines(Format::Prometheus, "# TYPE");
         assert_eq!(types[0], "# TYPE portmeter_port_receive_bytes_total counter");
         assert_eq!(types[4], "# TYPE portmeter_port_connections gauge");
-        assert_eq!(types[9], "# TYPE portmeter_build_info gauge");
+        assert_eq!(types[12], "# TYPE portmeter_build_info gauge");
         assert!(lines(Format::Prometheus, "# EOF").is_empty());
         assert!(lines(Format::Prometheus, "# UNIT").is_empty());
     }

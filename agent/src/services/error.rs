@@ -4,6 +4,7 @@ use std::error::Error;
 
 use portmeter_proto::reason::Reason;
 
+use crate::reconciler::{FileError, KeeperError, Refusal, SynchronizeError};
 use crate::store::StoreError;
 
 /// A failed call: the reason decides the status, the message is one sentence for the caller. What only the operator
@@ -31,11 +32,44 @@ impl ServiceError {
         Self::new(Reason::KeyNotFound, "Key not found")
     }
 
+    /// The core does not take a key, which has been taken back.
+    pub(super) fn core_refused(refusal: &Refusal) -> Self {
+        tracing::error!(%refusal, "a key was taken back: the core refuses it");
+        Self::new(
+            Reason::CoreRefused,
+            format!("The Xray core refuses the key, which was taken back: {refusal}"),
+        )
+    }
+
     /// Something failed that the caller can do nothing about.
     pub(super) fn internal(message: &str, cause: &dyn Error) -> Self {
         let source = cause.source().map(ToString::to_string).unwrap_or_default();
         tracing::error!(%cause, source, "{message}");
         Self::new(Reason::Internal, message)
+    }
+}
+
+impl From<SynchronizeError> for ServiceError {
+    fn from(error: SynchronizeError) -> Self {
+        tracing::error!(%error, "the wanted state could not be applied");
+        let reason = match &error {
+            SynchronizeError::File(file) => return file.clone().into(),
+            SynchronizeError::Keeper(KeeperError::NotManaged) => Reason::CoreNotManaged,
+            SynchronizeError::Keeper(KeeperError::Stopping) => Reason::Unavailable,
+            SynchronizeError::Keeper(_) | SynchronizeError::Api(_) => Reason::CoreFailed,
+            SynchronizeError::Refused(_) => Reason::CoreRefused,
+        };
+        Self::new(reason, error.to_string())
+    }
+}
+
+impl From<FileError> for ServiceError {
+    fn from(error: FileError) -> Self {
+        match &error {
+            FileError::Unreadable(_) => Self::new(Reason::ConfigurationUnreadable, error.to_string()),
+            FileError::Refused(_) => Self::new(Reason::ConfigurationRefused, error.to_string()),
+            FileError::Io(_) => Self::internal("The configuration file cannot be read or written", &error),
+        }
     }
 }
 

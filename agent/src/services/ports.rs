@@ -4,12 +4,14 @@ use std::sync::Arc;
 
 use super::ServiceError;
 use crate::config::PortSet;
+use crate::reconciler::Reconciler;
 use crate::store::{Snapshot, Store};
 
 /// The rules for port assignments.
 #[derive(Clone)]
 pub struct PortService {
     store: Arc<Store>,
+    reconciler: Reconciler,
     ports: Arc<PortSet>,
 }
 
@@ -34,8 +36,12 @@ pub struct PortCheck {
 
 impl PortService {
     /// The service over a store and the configured ports.
-    pub fn new(store: Arc<Store>, ports: Arc<PortSet>) -> Self {
-        Self { store, ports }
+    pub fn new(store: Arc<Store>, reconciler: Reconciler, ports: Arc<PortSet>) -> Self {
+        Self {
+            store,
+            reconciler,
+            ports,
+        }
     }
 
     /// Every assignment.
@@ -54,14 +60,25 @@ impl PortService {
 
     /// Clears every assignment; gives how many there were.
     pub async fn reset(&self) -> Result<usize, ServiceError> {
+        let mut operation = self.reconciler.operation().await;
         let cleared = self.store.reset_ports().await?;
         tracing::warn!(cleared, "all port assignments were reset");
+        if let Err(error) = operation.synchronize().await {
+            tracing::error!(%error, "the core keeps inbounds of ports that were reset");
+        }
         Ok(cleared)
     }
 
     /// Gives every enabled key without a port the lowest free one; gives how many got one.
     pub async fn assign(&self) -> Result<usize, ServiceError> {
-        Ok(self.store.assign_ports().await?)
+        let mut operation = self.reconciler.operation().await;
+        let assigned = self.store.assign_ports().await?;
+        if assigned > 0
+            && let Err(error) = operation.synchronize().await
+        {
+            tracing::error!(%error, "the core lacks inbounds of ports that were assigned");
+        }
+        Ok(assigned)
     }
 }
 

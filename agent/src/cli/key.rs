@@ -1,0 +1,153 @@
+//! `portmeter key …`: keys of the running agent, through its unix socket.
+//!
+//! A key's link, and its uuid, let in whoever has them. They are shown to whoever asks for them, by `link` and by
+//! `--json`, and nowhere else.
+
+mod link;
+mod output;
+
+use std::io::Write;
+
+use anyhow::{Context, Result};
+use clap::Subcommand;
+use portmeter_proto::v1::key_service_client::KeyServiceClient;
+use portmeter_proto::v1::{
+    CreateKeyRequest, DeleteKeyRequest, GetKeyRequest, Key, ListKeysRequest, RegenerateKeyRequest, UpdateKeyRequest,
+};
+use tonic::transport::{Channel, Endpoint};
+
+use crate::instance::socket_path;
+
+/// Which agent, and what to do.
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// The agent's instance
+    #[arg(
+        long,
+        value_name = "NAME",
+        default_value = "default",
+        env = "PORTMETER_AGENT__INSTANCE",
+        global = true
+    )]
+    instance: String,
+    /// Answer in JSON, as REST does
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Make a key on the lowest free port
+    Add {
+        /// The customer's name
+        name: String,
+    },
+    /// List all keys
+    List,
+    /// Show one key
+    Show {
+        /// The key's id or uuid
+        key: String,
+    },
+    /// Show what a client needs to connect: a secret
+    Link(link::Arguments),
+    /// Enable a key again
+    Enable {
+        /// The key's id or uuid
+        key: String,
+    },
+    /// Disable a key; it keeps its port
+    Disable {
+        /// The key's id or uuid
+        key: String,
+    },
+    /// Give a key a new uuid: its old link stops working and its connections end
+    Regenerate {
+        /// The key's id or uuid
+        key: String,
+    },
+    /// Remove a key; its port is free at once
+    Remove {
+        /// The key's id or uuid
+        key: String,
+    },
+}
+
+pub(super) async fn run(arguments: Arguments) -> Result<()> {
+    let mut client = connect(&arguments.instance).await?;
+    let is_json = arguments.json;
+    let text = match arguments.command {
+        Command::Link(arguments) => link::run(&mut client, arguments, is_json).await?,
+        Command::List => {
+            let answer = client.list_keys(ListKeysRequest {}).await.map_err(refusal)?;
+            output::keys(&answer.into_inner().keys, is_json)
+        }
+        command => {
+            let hint = hint(&command);
+            let key = call(&mut client, command).await.map_err(refusal)?;
+            let key = key.context("the agent has not answered with a key")?;
+            match is_json {
+                true => output::key_as_json(&key),
+                false => output::keys(&[key], false) + hint,
+            }
+        }
+    };
+    // Whoever reads only the first lines (`| head`) closes the pipe early.
+    let _ = std::io::stdout().write_all(text.as_bytes());
+    Ok(())
+}
+
+async fn connect(instance: &str) -> Result<KeyServiceClient<Channel>> {
+    Ok(KeyServiceClient::new(agent_channel(instance).await?))
+}
+
+/// The running agent of this instance.
+pub(super) async fn agent_channel(instance: &str) -> Result<Channel> {
+    let path = socket_path(instance);
+    let endpoint = Endpoint::try_from(format!("unix:{}", path.display())).context("the socket's path is unusable")?;
+    let channel = endpoint.connect().await;
+    channel.map_err(|_| {
+        anyhow::anyhow!(
+            "no agent answers at {}: start one with `portmeter run`, name another with --instance, or ask as its owner",
+            path.display()
+        )
+    })
+}
+
+/// The agent's sentence.
+pub(super) fn refusal(status: tonic::Status) -> anyhow::Error {
+    anyhow::anyhow!("{}", status.message())
+}
+
+/// What to do next.
+fn hint(command: &Command) -> &'static str {
+    match command {
+        Command::Regenerate { .. } => "its old link works no more: `portmeter key link` has the new one\n",
+        _ => "",
+    }
+}
+
+async fn call(client: &mut KeyServiceClient<Channel>, command: Command) -> Result<Option<Key>, tonic::Status> {
+    let update = |key_id, is_active| UpdateKeyRequest {
+        key_id,
+        name: None,
+        is_active: Some(is_active),
+    };
+    Ok(match command {
+        Command::List | Command::Link(_) => None,
+        Command::Add { name } => client.create_key(CreateKeyRequest { name }).await?.into_inner().key,
+        Command::Show { key } => client.get_key(GetKeyRequest { key_id: key }).await?.into_inner().key,
+        Command::Enable { key } => client.update_key(update(key, true)).await?.into_inner().key,
+        Command::Disable { key } => client.update_key(update(key, false)).await?.into_inner().key,
+        Command::Regenerate { key } => {
+            let request = RegenerateKeyRequest { key_id: key };
+            client.regenerate_key(request).await?.into_inner().key
+        }
+        Command::Remove { key } => {
+            let request = DeleteKeyRequest { key_id: key };
+            client.delete_key(request).await?.into_inner().key
+        }
+    })
+}
