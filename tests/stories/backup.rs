@@ -188,7 +188,7 @@ fn the_agent_goes_on_meanwhile() -> Result<()> {
     ensure!(file.names()? == ["backup"], "{:?} is left", file.names()?);
     agent.stop()?;
     let left = folder_names(&agent.data_folder())?;
-    ensure!(left == ["ledger.db", "lock"], "{left:?} is left");
+    ensure!(left == ["ledger.db", "lock", "xray"], "{left:?} is left");
     Ok(())
 }
 

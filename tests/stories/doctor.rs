@@ -41,6 +41,8 @@ fn a_healthy_agent() -> Result<()> {
     let pair = Pair::new()?;
     let agent = Agent::started(&pair.server)?;
     agent.rest().create_keys(2)?;
+    // Answers when the core's configuration file has followed the keys.
+    agent.rest().shown("/api/system/config-status")?;
     let files = |agent: &Agent<'_>| -> Result<_> {
         Ok([
             snapshot::paths_of(&agent.data_folder())?,
@@ -53,6 +55,7 @@ fn a_healthy_agent() -> Result<()> {
     ensure!(diagnosis.is_healthy, "{}", diagnosis.text);
     for (name, part) in [
         ("rights", "may be loaded"),
+        ("cutting off", "can be ended at once"),
         ("agent", "counts on 2 interface(s)"),
         ("interfaces", "eth0"),
         ("maps", &life),

@@ -5,15 +5,15 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 use std::sync::Barrier;
 use std::thread;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use nix::sys::signal::Signal;
 use portmeter_tests::agent::Agent;
-use portmeter_tests::count;
 use portmeter_tests::namespace::Namespace;
 use portmeter_tests::network::{Pair, SERVER_V4};
 use portmeter_tests::rest::Answer;
 use portmeter_tests::traffic::tcp::{self, Transfer};
-use serde_json::json;
+use portmeter_tests::{command, count};
+use serde_json::{Value, json};
 
 use crate::Story;
 
@@ -27,6 +27,10 @@ pub(crate) const STORIES: &[Story] = &[
     ("no_free_port_is_left", no_free_port_is_left),
     ("the_configured_ports_are_the_limit", the_configured_ports_are_the_limit),
     ("keys_and_traffic_survive_restarts", keys_and_traffic_survive_restarts),
+    (
+        "the_command_line_makes_and_shows_keys",
+        the_command_line_makes_and_shows_keys,
+    ),
 ];
 
 const LIMIT: usize = 100;
@@ -195,5 +199,43 @@ fn create(agent: &Agent<'_>) -> Result<Answer> {
 fn is_limit_error(answer: &Answer, limit: usize) -> Result<()> {
     let body = json!({ "detail": format!("Maximum number of keys ({limit}) reached") });
     ensure!(answer.status == 400 && answer.body == body, "{answer:?}");
+    Ok(())
+}
+
+/// What REST says of a key, the command line says as well; to people it tells no secret.
+fn the_command_line_makes_and_shows_keys() -> Result<()> {
+    let host = Namespace::new("server")?;
+    let agent = Agent::started(&host)?;
+    let key = |words: &[&str]| {
+        let mut command = agent.wrapped(&[&["key", "--instance", agent.instance()], words].concat());
+        host.enter(|| command::output(&mut command))
+    };
+    let json = |words: &[&str]| -> Result<Value> { Ok(serde_json::from_str(&key(words)?)?) };
+
+    let made = json(&["add", "Bob \"Müller\"", "--json"])?;
+    ensure!(made["port"] == 10_001 && made["is_active"] == true, "{made}");
+    let id = made["id"].as_str().context("an id")?;
+    let uuid = made["uuid"].as_str().context("a uuid")?;
+    ensure!(
+        made == agent.rest().get(&format!("/api/keys/{id}"))?.expect_success()?,
+        "{made}"
+    );
+    ensure!(
+        json(&["list", "--json"])? == json!([made]),
+        "the list has something else than {made}"
+    );
+    ensure!(
+        json(&["show", uuid, "--json"])? == made,
+        "the uuid finds something else than {made}"
+    );
+
+    let table = key(&["disable", id])?;
+    ensure!(table.contains("10001  disabled") && table.contains(id), "{table}");
+    ensure!(!table.contains(uuid), "the table tells the uuid: {table}");
+    ensure!(key(&["enable", id])?.contains("10001  enabled"), "it stays disabled");
+    let refused = key(&["link", "nobody"]).err().context("a link of nobody's")?;
+    ensure!(!format!("{refused:#}").contains("panicked"), "{refused:#}");
+    key(&["remove", id])?;
+    ensure!(key(&["list", "--json"])? == "[]\n", "the key is still there");
     Ok(())
 }

@@ -46,6 +46,7 @@ mod upgrades;
 mod usage;
 mod wire;
 mod xdp;
+mod xray;
 
 use std::any::Any;
 use std::panic::catch_unwind;
@@ -62,7 +63,8 @@ type Story = (&'static str, fn() -> Result<()>);
 
 /// The programs that stories call, beside the product.
 const TOOLS: &[&str] = &[
-    "bash", "bpftool", "clang", "curl", "ethtool", "ip", "jq", "nft", "setpriv", "ss", "tc", "tcpdump", "unshare",
+    "bash", "bpftool", "clang", "curl", "ethtool", "ip", "jq", "nft", "openssl", "python3", "setpriv", "ss", "tc",
+    "tcpdump", "unshare",
 ];
 
 fn main() -> ExitCode {
@@ -109,6 +111,17 @@ fn main() -> ExitCode {
         ("rights", rights::STORIES),
         ("missing_rights", missing_rights::STORIES),
         ("prepare", prepare::STORIES),
+        ("xray::lab", xray::lab::STORIES),
+        ("xray::first_bytes", xray::first_bytes::STORIES),
+        ("xray::nobody_notices", xray::nobody_notices::STORIES),
+        ("xray::cut_off", xray::cut_off::STORIES),
+        ("xray::lives", xray::lives::STORIES),
+        ("xray::edited", xray::edited::STORIES),
+        ("xray::identity", xray::identity::STORIES),
+        ("xray::restored", xray::restored::STORIES),
+        ("xray::refused", xray::refused::STORIES),
+        ("xray::thousand", xray::thousand::STORIES),
+        ("xray::hostile", xray::hostile::STORIES),
     ];
     let left_out = reason_to_leave_out();
     let stories = rooms

@@ -101,6 +101,7 @@ fn it_follows_no_link() -> Result<()> {
         fs::write(outside.join(name), "not yours")?;
     }
     symlink(outside.join("file"), data.join("ledger.db-journal"))?;
+    fs::remove_dir_all(data.join("xray"))?;
     symlink(&outside, data.join("xray"))?;
     symlink(&outside, agent.run_folder().join("folder"))?;
     fs::hard_link(outside.join("second"), data.join("api.key.new"))?;

@@ -10,7 +10,7 @@ use portmeter_tests::capture::Capture;
 use portmeter_tests::network::{Pair, SERVER_ADDRESSES, SERVER_V4};
 use portmeter_tests::traffic::tcp::{self, Transfer};
 use portmeter_tests::{command, count, exactness, wait};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::Story;
 
@@ -22,6 +22,10 @@ pub(crate) const STORIES: &[Story] = &[
     (
         "an_import_that_fails_leaves_no_trace",
         an_import_that_fails_leaves_no_trace,
+    ),
+    (
+        "clients_of_a_configuration_become_keys",
+        clients_of_a_configuration_become_keys,
     ),
     ("an_export_beside_the_agent", an_export_beside_the_agent),
 ];
@@ -126,6 +130,77 @@ fn an_import_that_fails_leaves_no_trace() -> Result<()> {
     ensure!(
         !agent.data_folder().exists() && !agent.run_folder().exists(),
         "folders stay behind"
+    );
+    Ok(())
+}
+
+/// Three clients share an inbound of the file that Portmeter is going to write, and one of a core elsewhere is alone.
+fn clients_of_a_configuration_become_keys() -> Result<()> {
+    let pair = Pair::new()?;
+    let mut agent = Agent::new(&pair.server)?;
+    let uuids = [1, 2, 3].map(|number| format!("0b5e8f3c-6f0e-4d6a-9a57-00000000000{number}"));
+    let clients: Vec<Value> = uuids
+        .iter()
+        .map(|uuid| json!({ "id": uuid, "email": uuid[35..] }))
+        .collect();
+    let api = json!({ "tag": "api", "port": 10085, "protocol": "dokodemo-door" });
+    let old = json!({
+        "log": { "loglevel": "info" },
+        "inbounds": [api, { "port": 443, "protocol": "vless", "settings": { "clients": clients } }],
+    });
+    let folder = agent.data_folder().join("xray");
+    fs::create_dir_all(&folder)?;
+    let file = folder.join("config.json");
+    fs::write(&file, old.to_string())?;
+    let import = |words: &[&str]| {
+        let mut import = agent.portmeter(words);
+        import.arg(&file);
+        pair.server.enter(|| command::output(&mut import))
+    };
+
+    let planned = import(&["import", "--dry-run"])?;
+    ensure!(
+        planned.contains("port 10003, for 443 was shared: hand out its new link"),
+        "{planned}"
+    );
+    ensure!(
+        planned.contains("would let deleted keys in; its 3 client(s)"),
+        "{planned}"
+    );
+    ensure!(
+        fs::read(&file)? == old.to_string().as_bytes(),
+        "a dry run has changed the file"
+    );
+
+    let imported = import(&["import"])?;
+    ensure!(imported.contains("imported: new keys 3"), "{imported}");
+    let left: Value = serde_json::from_slice(&fs::read(&file)?)?;
+    ensure!(
+        left == json!({ "log": { "loglevel": "info" }, "inbounds": [api] }),
+        "the file has {left}"
+    );
+    let kept = fs::read_dir(&folder)?
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .find(|path| *path != file)
+        .context("the file as it was")?;
+    ensure!(imported.contains("config.json.before-import-"), "{imported}");
+    ensure!(
+        fs::read(&kept)? == old.to_string().as_bytes(),
+        "it is kept otherwise than it was"
+    );
+    let again = import(&["import"])?;
+    ensure!(again.contains("imported: new keys 0"), "{again}");
+
+    agent.start()?;
+    let found: Vec<_> = agent
+        .rest()
+        .keys()?
+        .into_iter()
+        .map(|key| (key.uuid, key.port))
+        .collect();
+    ensure!(
+        found == uuids.into_iter().zip(10_001..).collect::<Vec<_>>(),
+        "{found:?}"
     );
     Ok(())
 }

@@ -143,9 +143,12 @@ struct Copy {
 impl Copy {
     fn of(agent: &Agent<'_>) -> Result<Self> {
         let entries = fs::read_dir(agent.data_folder())?;
-        let files: Vec<(PathBuf, Vec<u8>)> = entries
-            .map(|entry| {
-                let path = entry?.path();
+        let paths = entries.map(|entry| Ok(entry?.path()));
+        // The core's folder is not the ledger's.
+        let files: Vec<(PathBuf, Vec<u8>)> = paths
+            .filter(|path: &Result<PathBuf>| path.as_ref().is_ok_and(|path| path.is_file()))
+            .map(|path| {
+                let path = path?;
                 let contents = fs::read(&path)?;
                 Ok((path, contents))
             })
