@@ -57,19 +57,13 @@ pub(super) async fn run(arguments: Arguments) -> Result<()> {
         let _ = writeln!(
             report,
             "{} has the old inbounds no more, a core that runs has them until it is restarted; as it was, it is {}",
-            core_configuration(&config).display(),
+            config.xray_configuration().display(),
             kept.display()
         );
     }
     // Whoever reads only the first lines (`| head`) closes the pipe early.
     let _ = std::io::stdout().write_all(report.as_bytes());
     kept.map(drop)
-}
-
-/// The file that the agent writes for the core.
-fn core_configuration(config: &Config) -> PathBuf {
-    let configured = config.xray.config.clone();
-    configured.unwrap_or_else(|| config.agent.data_dir.join("xray/config.json"))
 }
 
 fn zone(name: &str) -> Result<chrono_tz::Tz> {
@@ -150,7 +144,7 @@ async fn import(config: &Config, plan: ImportPlan) -> Result<(Decision, Result<O
     store.close().await.context("the last bytes cannot be booked")?;
     let decision = decision?;
     ledger.keep();
-    let kept = old_inbounds::take_out(&core_configuration(config), &decision.inbounds);
+    let kept = old_inbounds::take_out(&config.xray_configuration(), &decision.inbounds);
     Ok((decision, kept))
 }
 

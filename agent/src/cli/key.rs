@@ -14,22 +14,15 @@ use portmeter_proto::v1::key_service_client::KeyServiceClient;
 use portmeter_proto::v1::{
     CreateKeyRequest, DeleteKeyRequest, GetKeyRequest, Key, ListKeysRequest, RegenerateKeyRequest, UpdateKeyRequest,
 };
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Channel;
 
-use crate::instance::socket_path;
+use super::running_agent::{RunningAgent, refusal};
 
 /// Which agent, and what to do.
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
-    /// The agent's instance
-    #[arg(
-        long,
-        value_name = "NAME",
-        default_value = "default",
-        env = "PORTMETER_AGENT__INSTANCE",
-        global = true
-    )]
-    instance: String,
+    #[command(flatten)]
+    agent: RunningAgent,
     /// Answer in JSON, as REST does
     #[arg(long, global = true)]
     json: bool,
@@ -76,7 +69,7 @@ enum Command {
 }
 
 pub(super) async fn run(arguments: Arguments) -> Result<()> {
-    let mut client = connect(&arguments.instance).await?;
+    let mut client = KeyServiceClient::new(arguments.agent.connect().await?);
     let is_json = arguments.json;
     let text = match arguments.command {
         Command::Link(arguments) => link::run(&mut client, arguments, is_json).await?,
@@ -97,28 +90,6 @@ pub(super) async fn run(arguments: Arguments) -> Result<()> {
     // Whoever reads only the first lines (`| head`) closes the pipe early.
     let _ = std::io::stdout().write_all(text.as_bytes());
     Ok(())
-}
-
-async fn connect(instance: &str) -> Result<KeyServiceClient<Channel>> {
-    Ok(KeyServiceClient::new(agent_channel(instance).await?))
-}
-
-/// The running agent of this instance.
-pub(super) async fn agent_channel(instance: &str) -> Result<Channel> {
-    let path = socket_path(instance);
-    let endpoint = Endpoint::try_from(format!("unix:{}", path.display())).context("the socket's path is unusable")?;
-    let channel = endpoint.connect().await;
-    channel.map_err(|_| {
-        anyhow::anyhow!(
-            "no agent answers at {}: start one with `portmeter run`, name another with --instance, or ask as its owner",
-            path.display()
-        )
-    })
-}
-
-/// The agent's sentence.
-pub(super) fn refusal(status: tonic::Status) -> anyhow::Error {
-    anyhow::anyhow!("{}", status.message())
 }
 
 /// What to do next.

@@ -10,6 +10,7 @@ mod prepare;
 mod progress;
 mod reality;
 mod restore;
+mod running_agent;
 mod uninstall;
 
 use std::net::SocketAddr;

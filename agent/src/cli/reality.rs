@@ -5,20 +5,13 @@ use clap::Subcommand;
 use portmeter_proto::v1::xray_service_client::XrayServiceClient;
 use portmeter_proto::v1::{GetRealityRequest, RotateRealityRequest};
 
-use super::key::{agent_channel, refusal};
+use super::running_agent::{RunningAgent, refusal};
 
 /// Which agent, and what to do.
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
-    /// The agent's instance
-    #[arg(
-        long,
-        value_name = "NAME",
-        default_value = "default",
-        env = "PORTMETER_AGENT__INSTANCE",
-        global = true
-    )]
-    instance: String,
+    #[command(flatten)]
+    agent: RunningAgent,
     #[command(subcommand)]
     command: Command,
 }
@@ -42,7 +35,7 @@ enum Command {
 }
 
 pub(super) async fn run(arguments: Arguments) -> Result<()> {
-    let mut client = XrayServiceClient::new(agent_channel(&arguments.instance).await?);
+    let mut client = XrayServiceClient::new(arguments.agent.connect().await?);
     match arguments.command {
         Command::Show => {
             let answer = client.get_reality(GetRealityRequest {}).await.map_err(refusal)?;

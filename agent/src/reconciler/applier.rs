@@ -61,7 +61,6 @@ pub(super) struct Applier {
     cut_off: Arc<CutOff>,
     /// The ports of Portmeter's inbounds in the core, by uuid.
     live: BTreeMap<Uuid, u16>,
-    is_reachable: bool,
     /// The core's own words about its version, once it has said them.
     version: Option<String>,
 }
@@ -74,7 +73,6 @@ impl Applier {
             api,
             cut_off,
             live: BTreeMap::new(),
-            is_reachable: false,
             version: None,
         }
     }
@@ -97,10 +95,8 @@ impl Applier {
     }
 
     /// The core's time of running; `None` while it does not answer.
-    pub(super) async fn uptime_seconds(&mut self) -> Option<u32> {
-        let uptime = self.api.as_ref()?.uptime_seconds().await;
-        self.is_reachable = uptime.is_ok();
-        uptime.ok()
+    pub(super) async fn uptime_seconds(&self) -> Option<u32> {
+        self.api.as_ref()?.uptime_seconds().await.ok()
     }
 
     /// Changes one key. What goes, goes with its connections, whether or not the core can be told; what comes is read
@@ -117,12 +113,10 @@ impl Applier {
             }
             cut(&self.cut_off, port).await;
         }
-        if let Some(inbound) = &change.wanted {
-            match self.add(&api, inbound).await {
-                Ok(true) => {}
-                Ok(false) => outcome = Applied::Later,
-                Err(refusal) => return Err(refusal),
-            }
+        if let Some(inbound) = &change.wanted
+            && !self.add(&api, inbound).await?
+        {
+            outcome = Applied::Later;
         }
         Ok(outcome)
     }
@@ -132,7 +126,7 @@ impl Applier {
         let Some(api) = self.api.clone() else {
             return Ok(false);
         };
-        match self.seen(api.live(&inbound.tag()).await) {
+        match api.live(&inbound.tag()).await {
             Ok(Some(found)) => {
                 found.matches(&self.settings, inbound)?;
                 self.live.insert(inbound.uuid, inbound.port);
@@ -148,7 +142,7 @@ impl Applier {
         let Some(api) = self.api.clone() else {
             return Ok(Pass::default());
         };
-        let found = self.seen(api.list().await)?;
+        let found = api.list().await?;
         self.note(&found);
         let mut pass = Pass::default();
         for step in plan::difference(&found, wanted) {
@@ -159,7 +153,7 @@ impl Applier {
                     let inbound = &wanted.inbounds[index];
                     tracing::info!(uuid = %inbound.uuid, %mismatch, "an inbound is replaced");
                     // Its connections go on: they are the key's.
-                    self.seen(api.remove(&inbound.tag()).await)?;
+                    api.remove(&inbound.tag()).await?;
                     self.put(&api, inbound, &mut pass).await?;
                 }
                 Step::Add(index) => self.put(&api, &wanted.inbounds[index], &mut pass).await?,
@@ -174,20 +168,20 @@ impl Applier {
     /// One look at the end instead of one for each inbound: what the core has with other settings than it was told, it
     /// must not have at all.
     async fn check(&mut self, api: &CoreApi, wanted: &Wanted, pass: &mut Pass) -> Result<(), ApiError> {
-        let found = self.seen(api.list().await)?;
+        let found = api.list().await?;
         self.note(&found);
         for step in plan::difference(&found, wanted) {
             let Step::Replace(index, mismatch) = step else { continue };
             let inbound = &wanted.inbounds[index];
             pass.refused.push(format!("Key {}: {mismatch}", inbound.uuid));
-            self.seen(api.remove(&inbound.tag()).await)?;
+            api.remove(&inbound.tag()).await?;
             self.live.remove(&inbound.uuid);
         }
         Ok(())
     }
 
     async fn put(&mut self, api: &CoreApi, inbound: &WantedInbound, pass: &mut Pass) -> Result<(), ApiError> {
-        match self.seen(api.add(&self.settings, inbound).await) {
+        match api.add(&self.settings, inbound).await {
             Ok(()) => drop(self.live.insert(inbound.uuid, inbound.port)),
             Err(error @ ApiError::Unreachable(_)) => return Err(error),
             Err(error) => pass.refused.push(format!("Key {}: {error}", inbound.uuid)),
@@ -197,7 +191,7 @@ impl Applier {
 
     /// Removes an inbound that no key has any more, with its connections.
     async fn leave(&mut self, api: &CoreApi, tag: &str) -> Result<(), ApiError> {
-        self.seen(api.remove(tag).await)?;
+        api.remove(tag).await?;
         let port = uuid_of_tag(tag).and_then(|uuid| self.live.remove(&uuid));
         if let Some(port) = port {
             cut(&self.cut_off, port).await;
@@ -206,23 +200,23 @@ impl Applier {
     }
 
     async fn remove(&mut self, api: &CoreApi, uuid: Uuid) -> Result<(), ApiError> {
-        self.seen(api.remove(&tag_of(uuid)).await)?;
+        api.remove(&tag_of(uuid)).await?;
         self.live.remove(&uuid);
         Ok(())
     }
 
     /// Whether the core has it now; `false` when it does not answer.
     async fn add(&mut self, api: &CoreApi, inbound: &WantedInbound) -> Result<bool, Refusal> {
-        let mut added = self.seen(api.add(&self.settings, inbound).await);
+        let mut added = api.add(&self.settings, inbound).await;
         if let Err(ApiError::TagExists(tag)) = &added {
             // Left behind by a change whose answer was lost.
-            added = match self.seen(api.remove(tag).await) {
-                Ok(()) => self.seen(api.add(&self.settings, inbound).await),
+            added = match api.remove(tag).await {
+                Ok(()) => api.add(&self.settings, inbound).await,
                 Err(error) => Err(error),
             };
         }
         let live = match added {
-            Ok(()) => self.seen(api.live(&inbound.tag()).await),
+            Ok(()) => api.live(&inbound.tag()).await,
             Err(error) => Err(error),
         };
         let found = match live {
@@ -245,12 +239,6 @@ impl Applier {
                 Err(refusal)
             }
         }
-    }
-
-    /// Notes whether the core answered.
-    fn seen<T>(&mut self, answer: Result<T, ApiError>) -> Result<T, ApiError> {
-        self.is_reachable = !matches!(answer, Err(ApiError::Unreachable(_)));
-        answer
     }
 
     fn note(&mut self, found: &[LiveInbound]) {

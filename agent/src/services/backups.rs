@@ -7,14 +7,12 @@ use portmeter_proto::reason::Reason;
 use uuid::Uuid;
 
 use super::ServiceError;
+use super::keys::NAME_LENGTH_MAX;
 use crate::reconciler::{Operation, Reconciler, XraySettings};
 use crate::store::{NewEvent, RestoreOutcome, RestoredClient, RestoredConfiguration, Snapshot, Store};
 use crate::xray::document::{Document, FoundClient, Restored, Summary, restore};
 use crate::xray::files::{self, Backup, BackupError};
 use crate::xray::reality::Identity;
-
-/// The longest name of a key, in characters.
-const NAME_CHARACTERS_MAX: usize = 255;
 
 /// The rules for saved configurations.
 #[derive(Clone)]
@@ -205,7 +203,7 @@ fn decide(name: &str, found: &Restored, before: &Snapshot, settings: &XraySettin
         uuid: client.uuid,
         name: match client.email.trim() {
             "" => client.uuid.to_string(),
-            email => email.chars().take(NAME_CHARACTERS_MAX).collect(),
+            email => email.chars().take(NAME_LENGTH_MAX).collect(),
         },
         port: client.port,
         identity: Some(own(identity)).filter(|own| *own != Identity::default()),

@@ -12,7 +12,7 @@ use crate::store::{Entry, Key, NewEvent, NewKey, Snapshot, Store};
 use crate::xray::reality::Identity;
 
 /// Longest name, in characters.
-const NAME_LENGTH_MAX: usize = 255;
+pub(super) const NAME_LENGTH_MAX: usize = 255;
 
 /// The rules for keys. Each change is committed, brought to the running core, and only then answered; one that the core
 /// refuses is taken back.

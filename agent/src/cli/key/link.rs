@@ -10,7 +10,8 @@ use serde_json::json;
 use tempfile::NamedTempFile;
 use tonic::transport::Channel;
 
-use super::{output, refusal};
+use super::output;
+use crate::cli::running_agent::refusal;
 use crate::xray::qr;
 
 #[derive(Debug, clap::Args)]

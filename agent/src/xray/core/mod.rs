@@ -146,8 +146,7 @@ impl Core {
         let is_there = binary::find(&xray.binary).is_ok();
         Ok(match mode(xray.mode, is_there) {
             CoreMode::Supervised => {
-                let default = || config.agent.data_dir.join("xray/config.json");
-                let configuration = xray.config.clone().unwrap_or_else(default);
+                let configuration = config.xray_configuration();
                 let low_ports = config.capture.ports.iter().any(is_low_port);
                 Self::Supervised(Box::new(Supervised::new(&xray.binary, &configuration, low_ports)))
             }
