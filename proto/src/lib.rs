@@ -1,10 +1,11 @@
 //! Portmeter's gRPC interface.
 //!
 //! Owns the messages and services of `portmeter.v1` (generated from `proto/`, committed, refreshed by
-//! `cargo xtask codegen`), the one table from error to gRPC and HTTP status, and the API key's type. It knows
-//! neither the kernel nor the store nor any REST shape.
+//! `cargo xtask codegen`), the one table from error to gRPC and HTTP status with what a status tells beside it, and the
+//! API key's type. It knows neither the kernel nor the store nor any REST shape.
 
 pub mod api_key;
+pub mod details;
 pub mod etag;
 pub mod reason;
 

@@ -1,15 +1,23 @@
 //! The one table from error to gRPC status to HTTP status.
 //!
 //! A service fails with a [`Reason`] and a sentence; [`Reason::status`] makes it a gRPC status that carries a
-//! `google.rpc.ErrorInfo`, and [`Reason::of`] reads it back on the other side. Both ends use this table, so that no
+//! `google.rpc.ErrorInfo` and what else helps (see [`crate::details`]), and [`Reason::of`] reads it back on the other side. Both ends use this table, so that no
 //! text has to be compared to learn what went wrong.
+
+use std::time::Duration;
 
 use http::StatusCode;
 use tonic::{Code, Status};
-use tonic_types::{ErrorDetails, StatusExt};
+use tonic_types::StatusExt;
+
+use crate::details::Details;
 
 /// The `domain` of every `ErrorInfo` this product sends.
 pub const DOMAIN: &str = "portmeter";
+
+/// The compiled .proto files of the details in a status, for gRPC reflection: without them a client that knows no types
+/// beforehand cannot read why a call was refused.
+pub use tonic_types::pb::FILE_DESCRIPTOR_SET as DETAILS_DESCRIPTOR_SET;
 
 /// What went wrong, as a caller needs to know it to decide what to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -50,14 +58,30 @@ pub enum Reason {
     BackupNotFound,
     /// No key has this subscription token.
     SubscriptionNotFound,
+    /// Another key has the name, which was to be unique.
+    KeyNameTaken,
+    /// A request id was used before, for something else.
+    RequestIdReused,
+    /// No self-check has this name.
+    CheckNotFound,
+    /// No service of this installation has this name.
+    ServiceNotFound,
+    /// Nobody here runs the service, so nobody can restart it.
+    ServiceNotManaged,
+    /// A service did not come up again; the sentence says why.
+    ServiceFailed,
+    /// The API key is wrong, like too many before it from the same address.
+    TooManyFailedKeys,
     /// The agent cannot be reached or is not ready.
     Unavailable,
+    /// The caller's deadline passed before there was an answer.
+    DeadlineExceeded,
     /// Something failed that is not the caller's doing.
     Internal,
 }
 
 /// Every reason, for tables and tests.
-pub const ALL: [Reason; 20] = [
+pub const ALL: [Reason; 28] = [
     Reason::InvalidArgument,
     Reason::InvalidApiKey,
     Reason::KeyNotFound,
@@ -76,7 +100,15 @@ pub const ALL: [Reason; 20] = [
     Reason::InvalidBackupName,
     Reason::BackupNotFound,
     Reason::SubscriptionNotFound,
+    Reason::KeyNameTaken,
+    Reason::RequestIdReused,
+    Reason::CheckNotFound,
+    Reason::ServiceNotFound,
+    Reason::ServiceNotManaged,
+    Reason::ServiceFailed,
+    Reason::TooManyFailedKeys,
     Reason::Unavailable,
+    Reason::DeadlineExceeded,
     Reason::Internal,
 ];
 
@@ -134,7 +166,31 @@ impl Reason {
             Self::InvalidBackupName => ("INVALID_BACKUP_NAME", Code::InvalidArgument, StatusCode::BAD_REQUEST),
             Self::BackupNotFound => ("BACKUP_NOT_FOUND", Code::NotFound, StatusCode::NOT_FOUND),
             Self::SubscriptionNotFound => ("SUBSCRIPTION_NOT_FOUND", Code::NotFound, StatusCode::NOT_FOUND),
+            Self::KeyNameTaken => ("KEY_NAME_TAKEN", Code::AlreadyExists, StatusCode::CONFLICT),
+            Self::RequestIdReused => ("REQUEST_ID_REUSED", Code::InvalidArgument, StatusCode::BAD_REQUEST),
+            Self::CheckNotFound => ("CHECK_NOT_FOUND", Code::NotFound, StatusCode::NOT_FOUND),
+            Self::ServiceNotFound => ("SERVICE_NOT_FOUND", Code::NotFound, StatusCode::BAD_REQUEST),
+            Self::ServiceNotManaged => (
+                "SERVICE_NOT_MANAGED",
+                Code::FailedPrecondition,
+                StatusCode::INTERNAL_SERVER_ERROR,
+            ),
+            Self::ServiceFailed => (
+                "SERVICE_FAILED",
+                Code::FailedPrecondition,
+                StatusCode::INTERNAL_SERVER_ERROR,
+            ),
+            Self::TooManyFailedKeys => (
+                "TOO_MANY_FAILED_KEYS",
+                Code::ResourceExhausted,
+                StatusCode::TOO_MANY_REQUESTS,
+            ),
             Self::Unavailable => ("UNAVAILABLE", Code::Unavailable, StatusCode::SERVICE_UNAVAILABLE),
+            Self::DeadlineExceeded => (
+                "DEADLINE_EXCEEDED",
+                Code::DeadlineExceeded,
+                StatusCode::SERVICE_UNAVAILABLE,
+            ),
             Self::Internal => ("INTERNAL", Code::Internal, StatusCode::INTERNAL_SERVER_ERROR),
         }
     }
@@ -156,7 +212,21 @@ impl Reason {
 
     /// A gRPC status with this reason; `message` is one sentence for the caller.
     pub fn status(self, message: impl Into<String>) -> Status {
-        let details = ErrorDetails::with_error_info(self.name(), DOMAIN, []);
+        self.status_with(message, &Details::default())
+    }
+
+    /// The same with what only the failed call knows.
+    pub fn status_with(self, message: impl Into<String>, details: &Details) -> Status {
+        let message = message.into();
+        let details = details.of(self, &message);
+        Status::with_error_details(self.code(), message, details)
+    }
+
+    /// The same, with how long to wait before the next attempt, as a `google.rpc.RetryInfo`.
+    pub fn status_to_retry(self, message: impl Into<String>, after: Duration) -> Status {
+        let message = message.into();
+        let mut details = Details::default().of(self, &message);
+        details.set_retry_info(Some(after));
         Status::with_error_details(self.code(), message, details)
     }
 
@@ -170,7 +240,8 @@ impl Reason {
         named.unwrap_or_else(|| match status.code() {
             Code::InvalidArgument => Self::InvalidArgument,
             Code::Unauthenticated => Self::InvalidApiKey,
-            Code::Unavailable | Code::DeadlineExceeded => Self::Unavailable,
+            Code::Unavailable => Self::Unavailable,
+            Code::DeadlineExceeded => Self::DeadlineExceeded,
             _ => Self::Internal,
         })
     }
@@ -216,7 +287,15 @@ mod tests {
                 ("INVALID_BACKUP_NAME", Code::InvalidArgument, 400),
                 ("BACKUP_NOT_FOUND", Code::NotFound, 404),
                 ("SUBSCRIPTION_NOT_FOUND", Code::NotFound, 404),
+                ("KEY_NAME_TAKEN", Code::AlreadyExists, 409),
+                ("REQUEST_ID_REUSED", Code::InvalidArgument, 400),
+                ("CHECK_NOT_FOUND", Code::NotFound, 404),
+                ("SERVICE_NOT_FOUND", Code::NotFound, 400),
+                ("SERVICE_NOT_MANAGED", Code::FailedPrecondition, 500),
+                ("SERVICE_FAILED", Code::FailedPrecondition, 500),
+                ("TOO_MANY_FAILED_KEYS", Code::ResourceExhausted, 429),
                 ("UNAVAILABLE", Code::Unavailable, 503),
+                ("DEADLINE_EXCEEDED", Code::DeadlineExceeded, 503),
                 ("INTERNAL", Code::Internal, 500),
             ]
         );
