@@ -136,6 +136,7 @@ async fn year(lab: &Lab, store: &Arc<Store>) -> Result<f64> {
         minutes: TimeDelta::hours(48),
         hours: TimeDelta::days(60),
         days: 730,
+        events: TimeDelta::days(90),
     };
     let mut longest_ms: f64 = 0.0;
     for (steps, step) in [

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::api_key::Origin;
 use crate::xray::core::{CoreFacts, CoreMode};
@@ -17,8 +17,12 @@ pub struct Facts<'a> {
     pub ports: String,
     /// The REST address; `None` when the gateway runs elsewhere.
     pub http: Option<SocketAddr>,
+    /// Its certificate, where it speaks TLS.
+    pub http_tls: Option<TlsFacts>,
     /// The gRPC address.
     pub grpc: SocketAddr,
+    /// Its certificate, where it speaks TLS.
+    pub grpc_tls: Option<TlsFacts>,
     /// The Prometheus address.
     pub metrics: SocketAddr,
     /// Who runs the Xray core, and which.
@@ -35,6 +39,15 @@ pub struct Facts<'a> {
     pub data_folder: &'a Path,
     /// The instance's name.
     pub instance: &'a str,
+}
+
+/// A listener's certificate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsFacts {
+    /// Its SHA-256 fingerprint as openssl writes it.
+    pub fingerprint: String,
+    /// The certificate's file, where it is self-signed.
+    pub self_signed: Option<PathBuf>,
 }
 
 /// Bytes that the second command sends: 100 datagrams of 1,000 bytes, each with 28 bytes of IP and UDP header.
@@ -56,9 +69,19 @@ pub fn text(facts: &Facts<'_>) -> String {
         ),
     );
     if let Some(http) = facts.http {
-        line("REST", &format!("http://{http}"));
+        line("REST", &format!("{}://{http}", scheme(facts)));
     }
-    line("gRPC", &format!("{} and unix:{}", facts.grpc, facts.socket.display()));
+    let with_tls = if facts.grpc_tls.is_some() { " (TLS)" } else { "" };
+    let socket = facts.socket.display();
+    line("gRPC", &format!("{}{with_tls} and unix:{socket}", facts.grpc));
+    let mut fingerprints: Vec<&str> = Vec::new();
+    for tls in [&facts.http_tls, &facts.grpc_tls].into_iter().flatten() {
+        // Both listeners may have the same one.
+        if !fingerprints.contains(&&*tls.fingerprint) {
+            fingerprints.push(&tls.fingerprint);
+            line("SHA-256", &tls.fingerprint);
+        }
+    }
     line("metrics", &format!("http://{}/metrics", facts.metrics));
     line("Xray", &facts.xray);
     match facts.api_key {
@@ -80,14 +103,32 @@ fn commands(facts: &Facts<'_>) -> Option<String> {
         Origin::Environment => "X-API-Key: $PORTMETER_API_KEY".to_owned(),
         Origin::File(path) => format!("X-API-Key: $(cat {})", quoted(path)),
     };
+    let (scheme, trust) = (scheme(facts), trust(facts));
     Some(format!(
         "\nTry it in a second terminal: make a key, send {SENT_BYTES} bytes to its port, see them counted.\n\n\
-         curl -s -H \"{header}\" -d '{{\"name\":\"first\"}}' \\\n    http://{url}/api/keys; echo\n\n\
+         curl -s {trust}-H \"{header}\" -d '{{\"name\":\"first\"}}' \\\n    {scheme}://{url}/api/keys; echo\n\n\
          bash -c 'for i in {{1..100}}; do\n    head -c 1000 /dev/zero >/dev/udp/127.0.0.1/{port}; done'\n\n\
-         curl -s -H \"{header}\" \\\n    http://{url}/api/traffic/simple; echo\n\n\
+         curl -s {trust}-H \"{header}\" \\\n    {scheme}://{url}/api/traffic/simple; echo\n\n\
          Ctrl-C stops the agent; the kernel goes on counting. What ends that too:\n\n{}\n",
         uninstall(facts)
     ))
+}
+
+fn scheme(facts: &Facts<'_>) -> &'static str {
+    if facts.http_tls.is_some() { "https" } else { "http" }
+}
+
+/// How curl gets to know the server: by its self-signed certificate; one of the operator's own is made out to another
+/// name than the loopback address.
+fn trust(facts: &Facts<'_>) -> String {
+    match &facts.http_tls {
+        None => String::new(),
+        Some(TlsFacts { self_signed: None, .. }) => "-k ".to_owned(),
+        Some(TlsFacts {
+            self_signed: Some(path),
+            ..
+        }) => format!("--cacert {} \\\n    ", quoted(path)),
+    }
 }
 
 /// The command that takes this agent out of the kernel.
@@ -135,29 +176,55 @@ fn quoted(path: &Path) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::path::PathBuf;
-
     use super::*;
 
-    #[test]
-    fn fits_a_terminal() {
-        let origin = Origin::File(PathBuf::from("/root/portmeter/data/api.key"));
-        let facts = Facts {
+    fn facts(origin: &Origin) -> Facts<'_> {
+        Facts {
             interfaces: vec!["lo".into(), "eth0".into()],
             hook: "TCX",
             ports: "10001-10100".into(),
             http: Some("0.0.0.0:8000".parse().unwrap()),
+            http_tls: None,
             grpc: "127.0.0.1:50051".parse().unwrap(),
+            grpc_tls: None,
             metrics: "127.0.0.1:9435".parse().unwrap(),
             xray: "26.10.10, run by this agent (process 7)".to_owned(),
             socket: Path::new("/run/portmeter/default/agent.sock"),
-            api_key: &origin,
+            api_key: origin,
             next_port: Some(10_001),
             program: Path::new("/root/portmeter/target/release/portmeter"),
             data_folder: Path::new("/root/portmeter/data"),
             instance: "default",
-        };
-        let text = text(&facts);
+        }
+    }
+
+    fn origin() -> Origin {
+        Origin::File(PathBuf::from("/root/portmeter/data/api.key"))
+    }
+
+    #[test]
+    fn tells_how_the_server_is_known() {
+        let origin = origin();
+        let mut facts = facts(&origin);
+        facts.http_tls = Some(TlsFacts {
+            fingerprint: "AB:CD".to_owned(),
+            self_signed: Some("/data/tls/certificate.pem".into()),
+        });
+        facts.grpc_tls = facts.http_tls.clone();
+        let told = text(&facts);
+        assert!(
+            told.contains("https://127.0.0.1:8000/api/keys") && !told.contains("http://127.0.0.1:8000"),
+            "{told}"
+        );
+        assert!(told.contains("curl -s --cacert /data/tls/certificate.pem"), "{told}");
+        assert!(told.contains("127.0.0.1:50051 (TLS) and"), "{told}");
+        assert_eq!(told.matches("SHA-256  AB:CD").count(), 1, "{told}");
+    }
+
+    #[test]
+    fn fits_a_terminal() {
+        let origin = origin();
+        let text = text(&facts(&origin));
         assert!(text.lines().all(|line| line.chars().count() <= 96), "{text}");
         assert!(text.contains("http://127.0.0.1:8000/api/keys"), "{text}");
         assert!(text.contains("/dev/udp/127.0.0.1/10001"), "{text}");

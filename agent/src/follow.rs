@@ -11,6 +11,7 @@ use crate::kernel::{Attached, Kernel};
 use crate::network::plan::{Plan, Target, plan};
 use crate::network::rtnetlink::{NetworkReader, NetworkWatcher};
 use crate::state::AgentState;
+use crate::store::{EventKind, EventSeverity, NewEvent, Store};
 
 /// How long to wait before a failed attachment is tried again although the network did not change.
 const RETRY_INTERVAL: std::time::Duration = std::time::Duration::from_secs(1);
@@ -30,6 +31,8 @@ pub struct Follower {
     pub interfaces: Interfaces,
     /// Where the outcome is noted.
     pub state: Arc<AgentState>,
+    /// Where failures are told.
+    pub store: Arc<Store>,
 }
 
 impl Follower {
@@ -81,7 +84,7 @@ impl Follower {
 
     /// Applies at every change of the network until `shutdown`.
     pub async fn run(self, mut watcher: NetworkWatcher, shutdown: CancellationToken) {
-        let mut told = Vec::new();
+        let (mut told, mut told_failures) = (Vec::new(), Vec::new());
         let mut is_settled = self.state.problems().is_empty();
         loop {
             let changed = async {
@@ -107,6 +110,9 @@ impl Follower {
                 Ok(plan) => warn_once(&mut told, self.state.problems().into_iter().chain(plan.warnings)),
                 Err(error) => tracing::error!(%error, "the network's interfaces could not be read; trying again"),
             }
+            for event in failure_events(&mut told_failures, self.state.attach_failures()) {
+                self.store.note_event(event).await;
+            }
         }
     }
 }
@@ -121,6 +127,25 @@ fn warn_once(told: &mut Vec<String>, warnings: impl Iterator<Item = String>) {
         tracing::info!("no longer so: {warning}");
     }
     *told = warnings;
+}
+
+/// What is told of interfaces that cannot be counted: each failure once for as long as it lasts, and once when it is over.
+fn failure_events(told: &mut Vec<String>, failures: Vec<String>) -> Vec<NewEvent> {
+    let event = |severity, message| NewEvent {
+        kind: EventKind::Collector,
+        severity,
+        action: "attach",
+        message,
+        actor: "agent",
+        ..NewEvent::default()
+    };
+    let new = failures.iter().filter(|failure| !told.contains(failure));
+    let new = new.map(|failure| event(EventSeverity::Error, failure.clone()));
+    let over = told.iter().filter(|failure| !failures.contains(failure));
+    let over = over.map(|failure| event(EventSeverity::Info, format!("no longer so: {failure}")));
+    let events = new.chain(over).collect();
+    *told = failures;
+    events
 }
 
 /// What is attached to next, on the way to a plan's targets.
@@ -160,6 +185,24 @@ mod tests {
         let set = |indexes: &[u32]| indexes.iter().copied().collect();
         let step = Step::towards(&targets, &set(attached), &set(tried), limit);
         (step.targets.iter().map(|target| target.index).collect(), step.is_last)
+    }
+
+    #[test]
+    fn a_failure_is_told_once_for_as_long_as_it_lasts() {
+        let mut told = Vec::new();
+        let mut after = |failures: &[&str]| -> Vec<(EventSeverity, String)> {
+            let failures = failures.iter().map(ToString::to_string).collect();
+            let events = failure_events(&mut told, failures).into_iter();
+            events.map(|event| (event.severity, event.message)).collect()
+        };
+        assert_eq!(after(&["a"]), [(EventSeverity::Error, "a".to_owned())]);
+        assert_eq!(after(&["a"]), []);
+        let expected = [
+            (EventSeverity::Error, "b".to_owned()),
+            (EventSeverity::Info, "no longer so: a".to_owned()),
+        ];
+        assert_eq!(after(&["b"]), expected);
+        assert_eq!(after(&[]), [(EventSeverity::Info, "no longer so: b".to_owned())]);
     }
 
     #[test]

@@ -12,7 +12,7 @@ pub const RUN_ROOT: &str = "/run/portmeter";
 pub const LOCK_NAME: &str = "lock";
 
 /// What an agent keeps in its data folder.
-pub const DATA_ENTRIES: [&str; 8] = [
+pub const DATA_ENTRIES: [&str; 9] = [
     LOCK_NAME,
     "ledger.db",
     "ledger.db-wal",
@@ -21,6 +21,7 @@ pub const DATA_ENTRIES: [&str; 8] = [
     "api.key",
     "api.key.new",
     "xray",
+    "tls",
 ];
 
 /// Why a lock could not be had.

@@ -11,7 +11,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use crate::calendar::Calendar;
-use crate::config::LedgerConfig;
+use crate::config::{EventsConfig, LedgerConfig};
 use crate::store::{FirstKept, Store};
 
 /// How often is looked for periods that have had their time.
@@ -35,15 +35,18 @@ pub struct Retention {
     pub hours: TimeDelta,
     /// Calendar days, today included.
     pub days: u32,
+    /// Events.
+    pub events: TimeDelta,
 }
 
 impl Retention {
     /// As configured.
-    pub fn of(config: &LedgerConfig) -> Self {
+    pub fn of(config: &LedgerConfig, events: &EventsConfig) -> Self {
         Self {
             minutes: TimeDelta::hours(config.minute_retention_hours.into()),
             hours: TimeDelta::days(config.hour_retention_days.into()),
             days: config.day_retention_days,
+            events: TimeDelta::days(events.retention_days.into()),
         }
     }
 
@@ -54,6 +57,7 @@ impl Retention {
             hour: Some(calendar.hour(now - self.hours)),
             day: Some(first_of_newest_days(calendar, now, self.days)),
             commit: Some(calendar.minute(now - self.minutes.min(FOLLOW_TIME))),
+            event: Some(now - self.events),
         }
     }
 }

@@ -7,14 +7,16 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use chrono::{DateTime, SecondsFormat, Utc};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use crate::counters::{ConnectionSource, CounterReader};
 use crate::network::sockets;
+use crate::outage::{Outage, Turn};
 use crate::services::Rates;
 use crate::state::AgentState;
-use crate::store::Store;
+use crate::store::{EventKind, EventSeverity, NewEvent, Store, StoreError};
 
 /// How often the counters are sampled for rates and live views.
 pub const SAMPLE_INTERVAL: Duration = Duration::from_secs(1);
@@ -30,12 +32,16 @@ pub struct Sampler {
 }
 
 impl Sampler {
-    /// Samples every second until `shutdown`.
+    /// Samples every second until `shutdown`. While the collector is paused only the rates go on, which nothing is booked
+    /// from.
     pub async fn run(self, shutdown: CancellationToken) {
         let mut ticks = interval(SAMPLE_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while shutdown.run_until_cancelled(ticks.tick()).await.is_some() {
             match self.reader.connection_source() {
+                _ if !self.store.snapshot().settings.is_collecting() => {
+                    self.rates.sample(&*self.reader, Instant::now());
+                }
                 ConnectionSource::Kernel => self.sample(&|port| self.reader.active_connections(port)),
                 ConnectionSource::SocketTables => {
                     let listed = listed_connections().await;
@@ -62,12 +68,13 @@ async fn listed_connections() -> Option<HashMap<u16, u64>> {
         .ok()
 }
 
-/// Books every `every` until `shutdown`; the last booking is made when the store is closed.
+/// Books every `every` until `shutdown`, unless the collector is paused; the last booking is made when the store is closed.
 pub async fn book(store: Arc<Store>, state: Arc<AgentState>, every: Duration, shutdown: CancellationToken) {
     let mut ticks = interval(every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut failure = BookingFailure::default();
     while shutdown.run_until_cancelled(ticks.tick()).await.is_some() {
-        let booked = store.book().await;
+        let booked = store.book_by_clock().await;
         if let Err(error) = &booked {
             let source = std::error::Error::source(error)
                 .map(ToString::to_string)
@@ -75,5 +82,83 @@ pub async fn book(store: Arc<Store>, state: Arc<AgentState>, every: Duration, sh
             tracing::error!(%error, source, "booking failed; nothing is lost, the next booking makes up for it");
         }
         state.set_ledger_writable(booked.is_ok());
+        for event in failure.outcome(&booked, store.now(), Instant::now()) {
+            if let Err(error) = store.append_event(event.clone()).await {
+                tracing::debug!(%error, "a failed booking is told when there is a way to");
+                failure.keep(event);
+            }
+        }
+    }
+}
+
+/// What is told of bookings that fail: once, and once when they go through again. The ledger that cannot be booked into
+/// hardly takes the event, which then waits until it does.
+#[derive(Debug, Default)]
+struct BookingFailure {
+    outage: Outage,
+    since: DateTime<Utc>,
+    untold: Vec<NewEvent>,
+}
+
+impl BookingFailure {
+    fn outcome(&mut self, booked: &Result<(), StoreError>, at: DateTime<Utc>, now: Instant) -> Vec<NewEvent> {
+        let event = |severity, action, message| NewEvent {
+            kind: EventKind::AppError,
+            severity,
+            action,
+            message,
+            actor: "agent",
+            ..NewEvent::default()
+        };
+        let time = |at: DateTime<Utc>| at.to_rfc3339_opts(SecondsFormat::Secs, true);
+        match (self.outage.turn(booked.is_err(), now), booked) {
+            (Some(Turn::Begins), Err(error)) => {
+                self.since = at;
+                let why = std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string);
+                let message = format!("from {} on nothing could be booked: {why}", time(at));
+                vec![event(EventSeverity::Error, "book", message)]
+            }
+            (Some(Turn::Ends), _) => {
+                let message = format!(
+                    "what could not be booked since {} is booked; nothing is lost",
+                    time(self.since)
+                );
+                let mut events = std::mem::take(&mut self.untold);
+                events.push(event(EventSeverity::Info, "book", message));
+                events
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// Keeps an event until the ledger takes it.
+    fn keep(&mut self, event: NewEvent) {
+        self.untold.push(event);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_outage_is_told_once_and_late_where_it_must_be() {
+        let (mut failure, now) = (BookingFailure::default(), Instant::now());
+        let at = |text: &str| text.parse::<DateTime<Utc>>().unwrap();
+        let after = |failure: &mut BookingFailure, booked, time: &str| failure.outcome(&booked, at(time), now);
+        assert!(after(&mut failure, Ok(()), "2026-05-01T11:59:55Z").is_empty());
+        let begun = after(&mut failure, Err(StoreError::Closed), "2026-05-01T12:00:00Z");
+        assert_eq!(begun.len(), 1);
+        assert!(
+            begun[0].message.starts_with("from 2026-05-01T12:00:00Z on nothing"),
+            "{begun:?}"
+        );
+        failure.keep(begun[0].clone());
+        assert!(after(&mut failure, Err(StoreError::Closed), "2026-05-01T12:00:05Z").is_empty());
+        let over = after(&mut failure, Ok(()), "2026-05-01T12:00:10Z");
+        let severities: Vec<EventSeverity> = over.iter().map(|event| event.severity).collect();
+        assert_eq!(severities, [EventSeverity::Error, EventSeverity::Info]);
+        assert!(over[1].message.contains("since 2026-05-01T12:00:00Z"), "{over:?}");
+        assert!(after(&mut failure, Ok(()), "2026-05-01T12:00:15Z").is_empty());
     }
 }

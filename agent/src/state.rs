@@ -52,6 +52,14 @@ impl AgentState {
             .is_ledger_writable = is_writable;
     }
 
+    /// Whether the last booking went through.
+    pub fn is_ledger_writable(&self) -> bool {
+        self.facts
+            .read()
+            .expect("nothing panics while it holds this lock")
+            .is_ledger_writable
+    }
+
     /// Notes that the count of active connections was corrected by this many.
     pub fn add_connection_corrections(&self, connections: u64) {
         self.connection_corrections.fetch_add(connections, Ordering::Relaxed);
@@ -71,6 +79,12 @@ impl AgentState {
             .values()
             .cloned()
             .collect()
+    }
+
+    /// One sentence for each interface that should be counted and is not.
+    pub fn attach_failures(&self) -> Vec<String> {
+        let facts = self.facts.read().expect("nothing panics while it holds this lock");
+        facts.attach_failures.clone()
     }
 
     /// Why the agent is not ready, one sentence each; empty when it is.

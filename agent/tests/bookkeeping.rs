@@ -1,5 +1,5 @@
 //! The booking rules against plain bookkeeping, for any order of events: traffic, samples, bookings, keys that come and
-//! go on reused ports, resets, billing cycles, lost memory, lost maps, and a clock that is set forward and back, in
+//! go on reused ports, resets, billing cycles, lost memory, lost maps, pauses of the collector, and a clock that is set forward and back, in
 //! zones with daylight saving.
 
 mod support;
@@ -14,7 +14,7 @@ use portmeter::ledger::Clock;
 use portmeter::store::{Granularity, Key, KeyId, NewKey, Range, Store};
 use proptest::prelude::*;
 
-use support::{FakeKernel, Lab, PORTS, traffic};
+use support::{FakeKernel, Lab, PORTS, set_collecting, traffic};
 
 const EVER: Range = Range {
     first: i64::MIN,
@@ -27,7 +27,11 @@ enum Event {
     /// Seconds, either way.
     MoveClock(i64),
     Sample,
+    /// Whoever asks for it.
     Book,
+    BookByClock,
+    Pause,
+    Resume,
     Create,
     Delete(usize),
     ResetTraffic(usize),
@@ -52,7 +56,10 @@ fn event() -> impl Strategy<Value = Event> {
         8 => (which(), any::<u16>()).prop_map(|(port, bytes)| Event::Pass(port, bytes)),
         6 => time.prop_map(Event::MoveClock),
         4 => Just(Event::Sample),
-        3 => Just(Event::Book),
+        2 => Just(Event::Book),
+        3 => Just(Event::BookByClock),
+        2 => Just(Event::Pause),
+        3 => Just(Event::Resume),
         3 => Just(Event::Create),
         1 => which().prop_map(Event::Delete),
         1 => which().prop_map(Event::ResetTraffic),
@@ -96,6 +103,7 @@ struct Model {
     deleted: Vec<Seen>,
     /// What passed and nobody has seen, by port.
     unseen: BTreeMap<u16, Counter>,
+    is_paused: bool,
 }
 
 impl Model {
@@ -142,7 +150,24 @@ impl Model {
                 *self.unseen.entry(port).or_default() += seen.traffic;
             }
         }
-        self.book(&PORTS, minute);
+        // A start goes on where the collector was: paused, it books nothing.
+        if !self.is_paused {
+            self.book(&PORTS, minute);
+        }
+    }
+
+    /// The sampler's pass, or an answer about the past.
+    fn sample(&mut self, minute: Minute) {
+        if !self.is_paused {
+            self.see(&PORTS, minute);
+        }
+    }
+
+    fn set_paused(&mut self, is_paused: bool, minute: Minute) {
+        if self.is_paused != is_paused {
+            self.book(&PORTS, minute);
+        }
+        self.is_paused = is_paused;
     }
 }
 
@@ -170,7 +195,7 @@ async fn check(lab: &Lab, store: &Arc<Store>, model: &mut Model) {
         assert_eq!(lab.shown(store, &key.key), key.shown, "current figures");
     }
     // An answer samples what it tells of.
-    model.see(&PORTS, Minute::of(lab.clock.now()));
+    model.sample(Minute::of(lab.clock.now()));
     let mut all = model.deleted.clone();
     for key in &model.keys {
         let seen = key.seen.clone();
@@ -271,11 +296,22 @@ async fn play(zone: chrono_tz::Tz, events: Vec<(Event, bool)>) {
             Event::MoveClock(seconds) => lab.clock.move_by(TimeDelta::seconds(seconds)),
             Event::Sample => {
                 store.samples().sample(lab.clock.now(), &*lab.kernel, &|_| Some(0));
-                model.see(&PORTS, minute);
+                model.sample(minute);
             }
             Event::Book => {
                 store.book().await.unwrap();
                 model.book(&PORTS, minute);
+            }
+            Event::BookByClock => {
+                store.book_by_clock().await.unwrap();
+                if !model.is_paused {
+                    model.book(&PORTS, minute);
+                }
+            }
+            Event::Pause | Event::Resume => {
+                let is_paused = matches!(event, Event::Pause);
+                set_collecting(&store, !is_paused).await;
+                model.set_paused(is_paused, minute);
             }
             Event::Kill => {
                 drop(store);

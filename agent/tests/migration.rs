@@ -10,11 +10,12 @@ use rusqlite::Connection;
 use uuid::{Uuid, uuid};
 
 /// The steps to every schema before the present one.
-const EARLIER: [&str; 4] = [
+const EARLIER: [&str; 5] = [
     include_str!("../src/store/migrations/001_keys_and_checkpoints.sql"),
     include_str!("../src/store/migrations/002_connections.sql"),
     include_str!("../src/store/migrations/003_history.sql"),
     include_str!("../src/store/migrations/004_imports.sql"),
+    include_str!("../src/store/migrations/005_xray.sql"),
 ];
 
 const PORT: u16 = 10_001;

@@ -6,7 +6,7 @@ mod support;
 use std::sync::Arc;
 
 use portmeter::counters::{Counter, CounterReader};
-use portmeter::store::{Key, NewKey, StoreError};
+use portmeter::store::{Key, KeyUpdate, NewKey, StoreError};
 use proptest::prelude::*;
 use tempfile::TempDir;
 
@@ -205,7 +205,14 @@ async fn a_disabled_key_keeps_its_port_and_its_figures() {
     let key = create(&store, "key").await;
     lab.kernel.pass(10_001, 9);
     let changed = store
-        .update_key(key.id, Some("renamed".into()), Some(false))
+        .update_key(
+            key.id,
+            KeyUpdate {
+                name: Some("renamed".into()),
+                is_active: Some(false),
+                alias: None,
+            },
+        )
         .await
         .unwrap();
     assert_eq!(
@@ -226,7 +233,11 @@ async fn ports_can_be_reset_and_given_anew() {
     let lab = Lab::new();
     let store = lab.start();
     let (first, second) = (create(&store, "first").await, create(&store, "second").await);
-    store.update_key(second.id, None, Some(false)).await.unwrap();
+    let disable = KeyUpdate {
+        is_active: Some(false),
+        ..KeyUpdate::default()
+    };
+    store.update_key(second.id, disable).await.unwrap();
     lab.kernel.pass(10_001, 3);
     assert_eq!(store.reset_ports().await.unwrap(), 2);
     lab.kernel.pass(10_001, 1_000);

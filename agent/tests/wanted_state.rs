@@ -5,7 +5,7 @@ mod support;
 
 use std::sync::Arc;
 
-use portmeter::store::{NewEvent, NewKey, RestoredClient, RestoredConfiguration};
+use portmeter::store::{KeyUpdate, NewEvent, NewKey, RestoredClient, RestoredConfiguration};
 use portmeter::xray::reality::Identity;
 use support::{Lab, PORTS, create};
 use uuid::Uuid;
@@ -24,6 +24,7 @@ async fn identities_and_tokens_survive_a_restart() {
     let new = NewKey {
         name: "own".to_owned(),
         identity: Some(own.clone()),
+        ..NewKey::default()
     };
     let key = store.create_key(new).await.unwrap();
     let token = key.subscription_token.unwrap();
@@ -36,7 +37,10 @@ async fn identities_and_tokens_survive_a_restart() {
     assert_eq!(kept.identity.as_deref(), Some(&own));
     assert_eq!(snapshot.find_subscription(&token).unwrap().key.id, key.id);
 
-    store.set_identity(Some(key.id), Identity::default()).await.unwrap();
+    store
+        .set_identity(Some(key.id), Identity::default(), NewEvent::default())
+        .await
+        .unwrap();
     assert_eq!(store.snapshot().find(key.id.0).unwrap().key.identity, None);
 }
 
@@ -52,10 +56,14 @@ async fn a_token_is_new_with_the_uuid_and_void_with_the_key() {
     assert!(store.snapshot().find_subscription(&first).is_none());
     assert!(store.snapshot().find(key.uuid).is_none(), "the old uuid finds nothing");
 
-    let disabled = store.update_key(key.id, None, Some(false)).await.unwrap();
+    let active = |is_active| KeyUpdate {
+        is_active: Some(is_active),
+        ..KeyUpdate::default()
+    };
+    let disabled = store.update_key(key.id, active(false)).await.unwrap();
     assert_eq!((disabled.subscription_token, disabled.uuid), (None, regenerated.uuid));
     assert!(store.snapshot().find_subscription(&second).is_none());
-    let enabled = store.update_key(key.id, None, Some(true)).await.unwrap();
+    let enabled = store.update_key(key.id, active(true)).await.unwrap();
     assert!(enabled.subscription_token.is_some_and(|token| token != second));
     let put_back = store.put_key_back(regenerated).await.unwrap();
     assert_eq!(put_back.subscription_token, Some(second));
@@ -83,10 +91,7 @@ async fn a_restored_configuration_becomes_keys_as_far_as_there_are_ports() {
         server_identity: Some(Identity::generate()),
         key_identities: vec![(present.id, Identity::generate())],
         clients,
-        event: NewEvent {
-            severity: "info",
-            ..NewEvent::default()
-        },
+        event: NewEvent::default(),
     };
     let outcome = store.restore_configuration(restored.clone()).await.unwrap();
     let port_of = |uuid| {

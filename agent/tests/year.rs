@@ -47,6 +47,7 @@ async fn totals_are_sums_of_days_and_of_months() {
         minutes: TimeDelta::hours(48),
         hours: TimeDelta::days(60),
         days: 730,
+        events: TimeDelta::days(90),
     };
     for day in 0..DAYS {
         for _ in 0..BOOKINGS_A_DAY {

@@ -3,7 +3,9 @@
 //! A start changes nothing before everything it needs is there: configuration, rights, locks on data and instance,
 //! listeners, store, kernel, in this order. A failed one takes back what it made.
 
+mod events;
 mod start;
+mod tls;
 mod xray;
 
 use std::net::SocketAddr;
@@ -11,10 +13,11 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use portmeter_gateway::{Backend, GatewayConfig};
+use portmeter_gateway::{Backend, GatewayConfig, LocalServices, Server};
 use portmeter_proto::api_key::ApiKey;
 use portmeter_proto::v1::{
-    backup_service_server, history_service_server, key_service_server, port_service_server, system_service_server,
+    backup_service_server, check_service_server, collector_service_server, domain_service_server, event_service_server,
+    history_service_server, key_service_server, port_service_server, settings_service_server, system_service_server,
     traffic_service_server, xray_service_server,
 };
 use tokio::net::TcpListener;
@@ -25,27 +28,33 @@ use tonic_health::pb::health_server::{Health, HealthServer};
 use tonic_health::server::HealthReporter;
 
 use crate::api_key::Origin;
-use crate::config::{Config, HookChoice, PanelAuth};
+use crate::config::{Config, Flags, HookChoice, PanelAuth};
 use crate::connections;
 use crate::counters::{ConnectionCounter, CounterReader};
 use crate::cut_off::CutOff;
+use crate::domains::{self, Recording};
 use crate::first_session::{self, Facts};
 use crate::follow::Follower;
-use crate::grpc::{self, DomainServices, Services, SystemSource};
+use crate::grpc::{self, Changes, DomainServices, Services, SystemSource};
+use crate::host::Processors;
 use crate::instance::{Locks, Undo, socket_path};
 use crate::kernel::{Hook, Kernel, KernelLog};
 use crate::metrics::{self, MetricsSource};
 use crate::network::listeners::SocketProbe;
 use crate::network::rtnetlink::{NetworkReader, NetworkWatcher};
 use crate::reconciler::{Keeper, Reconciler, Watcher as CoreWatcher};
+use crate::restart::{Ending, Restart};
 use crate::retention::{self, Retention};
 use crate::rights::GivenKey;
 use crate::sampler::{self, Sampler};
 use crate::services::{
-    BackupService, HistoryService, KeyService, LinkService, PortService, Rates, TrafficService, XrayService,
+    BackupService, CheckService, CollectorService, DomainService, EventService, HistoryService, KeyService,
+    LinkService, PortService, Rates, SettingsService, Subjects, SystemService, TrafficService, XrayService,
 };
 use crate::state::AgentState;
 use crate::store::{PortProbe, Store, lowest_free_port};
+use crate::xray::access_log;
+use tls::Certificates;
 
 /// How long running calls may take to finish after the agent was told to stop.
 const DRAIN_LIMIT: Duration = Duration::from_secs(5);
@@ -54,6 +63,8 @@ const DRAIN_LIMIT: Duration = Duration::from_secs(5);
 pub struct Options {
     /// The checked configuration.
     pub config: Config,
+    /// What the command line has set of it, for when it is read again.
+    pub flags: Flags,
     /// Whether this process serves REST too.
     pub with_gateway: bool,
     /// Whether programs and pins are removed when the agent stops.
@@ -62,18 +73,19 @@ pub struct Options {
     pub given_key: GivenKey,
 }
 
-/// Runs the agent until `shutdown`, with the rights that [`crate::rights::settle`] has left; `undo` is what that has
+/// Runs the agent until `stop`, or until it is asked to begin anew, with the rights that [`crate::rights::settle`] has left; `undo` is what that has
 /// made. `announce` is given the text for the user once everything is up.
 pub async fn run(
     options: Options,
     mut undo: Undo,
-    shutdown: CancellationToken,
+    stop: CancellationToken,
     announce: impl FnOnce(&str),
-) -> Result<()> {
+) -> Result<Ending> {
+    let restart = Restart::new(options.flags.clone(), stop);
     let agent = start::start(options, &mut undo).await?;
     undo.keep();
     announce(&agent.greeting());
-    agent.run_until(shutdown).await
+    agent.run_until(Arc::new(restart)).await
 }
 
 /// A started agent.
@@ -92,6 +104,7 @@ struct Agent {
     metrics_address: SocketAddr,
     api_key: ApiKey,
     api_key_origin: Origin,
+    certificates: Certificates,
     store: Arc<Store>,
     reconciler: Reconciler,
     /// Taken when they keep the core at the wanted state.
@@ -115,6 +128,7 @@ impl Agent {
             reader: self.network.clone(),
             interfaces: self.config.capture.interfaces.clone(),
             state: Arc::clone(&self.state),
+            store: Arc::clone(&self.store),
         }
     }
 
@@ -130,7 +144,9 @@ impl Agent {
             hook,
             ports: self.config.capture.ports.to_string(),
             http: self.http_address,
+            http_tls: self.certificates.http_facts(&self.config),
             grpc: self.grpc_address,
+            grpc_tls: self.certificates.grpc_facts(&self.config),
             metrics: self.metrics_address,
             xray: first_session::xray_line(&self.reconciler.facts().core),
             socket: &socket_path(&self.config.agent.instance),
@@ -152,7 +168,8 @@ impl Agent {
         )
     }
 
-    fn services(&self, shutdown: &CancellationToken) -> Services {
+    fn services(&self, restart: &Arc<Restart>, processors: &Arc<Processors>) -> Services {
+        let shutdown = restart.shutdown();
         let system = SystemSource {
             state: Arc::clone(&self.state),
             kernel: Arc::clone(&self.kernel),
@@ -162,15 +179,35 @@ impl Agent {
         let (store, reconciler) = (|| Arc::clone(&self.store), || self.reconciler.clone());
         // Checked with the configuration.
         let server_host = self.config.xray.server_host.as_ref().and_then(|host| host.parse().ok());
+        let links = LinkService::new(
+            store(),
+            reconciler(),
+            Arc::clone(&self.reader),
+            self.network.clone(),
+            server_host,
+        );
+        let settings = SettingsService::new(store(), reconciler(), links.clone(), &self.config);
+        let commit_interval_seconds = self.config.ledger.commit_interval_seconds;
+        let xray = XrayService::new(store(), reconciler());
+        let ports = PortService::new(store(), reconciler(), Arc::new(self.config.capture.ports.clone()));
         let domain = DomainServices {
-            keys: KeyService::new(store(), reconciler(), self.config.xray.reality_identity),
-            links: LinkService::new(
+            system: SystemService::new(
                 store(),
-                reconciler(),
-                Arc::clone(&self.reader),
-                self.network.clone(),
-                server_host,
+                xray.clone(),
+                &self.config,
+                Arc::clone(processors),
+                Arc::clone(restart),
             ),
+            checks: CheckService::new(Subjects {
+                config: self.config.clone(),
+                store: store(),
+                state: Arc::clone(&self.state),
+                reconciler: reconciler(),
+                ports: ports.clone(),
+                restart: Arc::clone(restart),
+            }),
+            keys: KeyService::new(store(), reconciler(), self.config.xray.reality_identity),
+            links,
             traffic: TrafficService::new(
                 store(),
                 Arc::clone(&self.reader),
@@ -178,11 +215,15 @@ impl Agent {
                 self.network.clone(),
             ),
             history: HistoryService::new(store()),
-            ports: PortService::new(store(), reconciler(), Arc::new(self.config.capture.ports.clone())),
-            xray: XrayService::new(store(), reconciler()),
+            ports,
+            xray,
             backups: BackupService::new(store(), reconciler()),
+            collector: CollectorService::new(store(), settings.clone(), commit_interval_seconds),
+            settings,
+            events: EventService::new(store()),
+            domains: DomainService::new(store(), self.config.xray.access_log),
         };
-        Services::new(domain, Arc::new(system), shutdown.clone())
+        Services::new(domain, Arc::new(system), shutdown)
     }
 
     fn metrics_source(&self) -> MetricsSource {
@@ -194,11 +235,16 @@ impl Agent {
         }
     }
 
-    /// Runs every part until `shutdown`, or until one of them ends by itself, which none should.
-    async fn run_until(mut self, shutdown: CancellationToken) -> Result<()> {
+    /// Runs every part until it is told to end, or until one of them ends by itself, which none should.
+    async fn run_until(mut self, restart: Arc<Restart>) -> Result<Ending> {
+        let shutdown = restart.shutdown();
         let (reporter, health) = tonic_health::server::health_reporter();
         set_health(&reporter, ServingStatus::Serving).await;
-        let mut tasks = self.spawn(health, &shutdown);
+        let processors = Arc::new(Processors::default());
+        let services = self.services(&restart, &processors);
+        let changes = services.changes.clone();
+        let mut tasks = self.spawn(services, health, &restart);
+        tasks.spawn(done(processors.run(shutdown.clone())));
 
         let ended = shutdown.run_until_cancelled(tasks.join_next()).await;
         // Told to stop, the parts may be quicker to end than this is to be told.
@@ -206,23 +252,31 @@ impl Agent {
         shutdown.cancel();
         tracing::info!("stopping");
         set_health(&reporter, ServingStatus::NotServing).await;
-        drain(&mut tasks).await;
-        self.finish().await?;
+        drain(&mut tasks, &changes).await;
+        events::note_stop(&self.store, was_told).await;
+        self.finish(restart.ending()).await?;
         let _ = std::fs::remove_file(socket_path(&self.config.agent.instance));
         tracing::info!("stopped");
         match ended {
             Some(Some(Ok(Err(error)))) => Err(error),
             Some(_) if !was_told => bail!("a part of the agent ended by itself; the log says more"),
-            _ => Ok(()),
+            _ => Ok(restart.ending()),
         }
     }
 
     /// Starts every part as a task of its own.
-    fn spawn<H: Health>(&mut self, health: HealthServer<H>, shutdown: &CancellationToken) -> JoinSet<Result<()>> {
-        let services = self.services(shutdown);
+    fn spawn<H: Health>(
+        &mut self,
+        services: Services,
+        health: HealthServer<H>,
+        restart: &Arc<Restart>,
+    ) -> JoinSet<Result<()>> {
+        let shutdown = &restart.shutdown();
         let mut tasks = JoinSet::new();
         if let (Some(keeper), Some(watcher)) = (self.keeper.take(), self.core_watcher.take()) {
-            let stop_core = self.config.xray.stop_with_agent;
+            let (is_to_stop, restart) = (self.config.xray.stop_with_agent, Arc::clone(restart));
+            // An agent that begins anew goes on with the core that runs.
+            let stop_core = move || is_to_stop && restart.ending() == Ending::Stopped;
             tasks.spawn(done(keeper.run(shutdown.clone(), stop_core)));
             tasks.spawn(done(watcher.run(shutdown.clone())));
             tasks.spawn(done(Arc::clone(&self.cut_off).run(shutdown.clone())));
@@ -233,12 +287,13 @@ impl Agent {
             store: Arc::clone(&self.store),
         };
         tasks.spawn(done(sampler.run(shutdown.clone())));
-        let retention = Retention::of(&self.config.ledger);
+        let retention = Retention::of(&self.config.ledger, &self.config.events);
         tasks.spawn(done(retention::clean_up(
             Arc::clone(&self.store),
             retention,
             shutdown.clone(),
         )));
+        tasks.spawn(done(domains::run(self.recording(), shutdown.clone())));
         let commit_interval = Duration::from_secs(self.config.ledger.commit_interval_seconds);
         let (store, state) = (Arc::clone(&self.store), Arc::clone(&self.state));
         tasks.spawn(done(sampler::book(store, state, commit_interval, shutdown.clone())));
@@ -257,14 +312,35 @@ impl Agent {
         if let Some(listener) = self.http.take() {
             tasks.spawn(done(self.gateway(listener, services.clone(), shutdown.clone())));
         }
+        for certificate in [&self.certificates.http, &self.certificates.grpc].into_iter().flatten() {
+            tasks.spawn(done(certificate.clone().follow(shutdown.clone())));
+        }
         if let Some(listeners) = self.grpc.take() {
-            let (api_key, shutdown) = (self.api_key.clone(), shutdown.clone());
+            let protection = grpc::Protection {
+                api_key: self.api_key.clone(),
+                tls: self.certificates.grpc.clone(),
+                connections_max: self.config.grpc.connections_max,
+                failed_keys_per_minute: self.config.http.failed_keys_per_minute,
+            };
+            let shutdown = shutdown.clone();
             tasks.spawn(async move {
-                let served = grpc::serve(listeners, services, health, api_key, shutdown).await;
+                let served = grpc::serve(listeners, services, health, protection, shutdown).await;
                 served.context("the gRPC server failed")
             });
         }
         tasks
+    }
+
+    /// Whether and how visited domains are recorded.
+    fn recording(&self) -> Recording {
+        Recording {
+            store: Arc::clone(&self.store),
+            is_enabled: self.config.xray.access_log,
+            configuration: self.config.xray_configuration(),
+            own_file: access_log::path_in(&self.config.agent.data_dir),
+            interval: Duration::from_secs(self.config.ledger.commit_interval_seconds),
+            retention_days: self.config.xray.access_log_retention_days,
+        }
     }
 
     /// What the kernel programs tell, where that is wanted.
@@ -289,15 +365,20 @@ impl Agent {
         if panel_auth == PanelAuth::Open {
             tracing::warn!("the panel's routes answer without the API key");
         }
-        let backend = Backend::in_process(
-            services.keys,
-            services.traffic,
-            services.history,
-            services.ports,
-            services.system,
-            services.xray,
-            services.backups,
-        );
+        let local = LocalServices::default()
+            .with(services.keys)
+            .with(services.traffic)
+            .with(services.history)
+            .with(services.ports)
+            .with(services.system)
+            .with(services.xray)
+            .with(services.backups)
+            .with(services.events)
+            .with(services.settings)
+            .with(services.collector)
+            .with(services.checks)
+            .with(services.domains);
+        let backend = Backend::in_process(&local).expect("every service is given");
         let api_key = self.api_key.clone();
         let router = portmeter_gateway::router(
             backend,
@@ -306,14 +387,21 @@ impl Agent {
                 panel_auth,
                 listen: listener.local_addr().unwrap_or(self.config.http.listen),
                 public_url: self.config.http.public_url.clone(),
+                failed_keys_per_minute: self.config.http.failed_keys_per_minute,
             },
         );
-        portmeter_gateway::serve(listener, router, shutdown)
+        let server = Server {
+            listener,
+            router,
+            tls: self.certificates.http.clone(),
+            limits: self.config.http_limits(),
+        };
+        server.run(shutdown)
     }
 
     /// The last booking. When the programs are to go, they go first, so that it is the last word.
-    async fn finish(&self) -> Result<()> {
-        if !self.detach_on_exit {
+    async fn finish(&self, ending: Ending) -> Result<()> {
+        if !self.detach_on_exit || ending == Ending::Restart {
             let closed = self.store.close().await;
             return closed.context("the last booking failed; the next start makes up for it");
         }
@@ -335,9 +423,12 @@ async fn done(task: impl Future<Output = ()>) -> Result<()> {
     Ok(())
 }
 
-/// Lets running calls finish, for as long as that is bearable.
-async fn drain(tasks: &mut JoinSet<Result<()>>) {
-    let all = async { while tasks.join_next().await.is_some() {} };
+/// Lets running calls finish, and changes whose callers have gone, for as long as that is bearable.
+async fn drain(tasks: &mut JoinSet<Result<()>>, changes: &Changes) {
+    let all = async {
+        while tasks.join_next().await.is_some() {}
+        changes.finished().await;
+    };
     if tokio::time::timeout(DRAIN_LIMIT, all).await.is_err() {
         tracing::warn!(
             "some calls did not finish in {} s and are cut off",
@@ -358,6 +449,11 @@ async fn set_health(reporter: &HealthReporter, status: ServingStatus) {
         system_service_server::SERVICE_NAME,
         xray_service_server::SERVICE_NAME,
         backup_service_server::SERVICE_NAME,
+        event_service_server::SERVICE_NAME,
+        settings_service_server::SERVICE_NAME,
+        collector_service_server::SERVICE_NAME,
+        check_service_server::SERVICE_NAME,
+        domain_service_server::SERVICE_NAME,
     ];
     for name in names {
         reporter.set_service_status(name, status).await;

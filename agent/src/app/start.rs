@@ -4,9 +4,11 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use anyhow::{Context, Result, bail};
+use portmeter_listener::raise_open_files;
 use tokio::net::{TcpListener, TcpSocket, UnixListener};
 
-use super::{Agent, Options, xray};
+use super::tls::Certificates;
+use super::{Agent, Options, events, xray};
 use crate::calendar::Calendar;
 use crate::config::{Config, HookChoice, Interfaces};
 use crate::counters::{ConnectionCounter, CounterReader};
@@ -31,11 +33,14 @@ pub(super) async fn start(options: Options, undo: &mut Undo) -> Result<Agent> {
         with_gateway,
         detach_on_exit,
         given_key,
+        flags: _,
     } = options;
     kernel::give_back_large_allocations();
     let watcher = NetworkWatcher::open().context("rtnetlink cannot be opened")?;
     check_interfaces(&watcher, &config).await?;
     let mut xray = xray::Parts::look(&config).await?;
+    config.check_certificates()?;
+    raise_open_files();
 
     let locks = Locks::take(&config.agent.data_dir, &config.agent.instance, undo)?;
     let (http, grpc, metrics) = bind(&config, with_gateway, undo)?;
@@ -43,11 +48,14 @@ pub(super) async fn start(options: Options, undo: &mut Undo) -> Result<Agent> {
         Some(given) => given,
         None => api_key::kept_or_made(&config.agent.data_dir, undo)?,
     };
+    let certificates = Certificates::take(&config, &watcher.reader(), undo).await?;
     for suffix in ["", "-wal", "-shm"] {
         undo.watch_file(config.agent.data_dir.join(format!("ledger.db{suffix}")));
     }
     let calendar = Calendar::new(config.ledger.time_zone);
-    let open_store = OpenStore::open(&config.agent.data_dir)?.with_calendar(calendar);
+    let open_store = OpenStore::open(&config.agent.data_dir)?
+        .with_calendar(calendar)
+        .with_event_count_max(config.events.count_max);
     // A key keeps its port when the configured ports change, so its port is counted as well.
     let ports = config.capture.ports.iter().chain(open_store.assigned_ports()).collect();
     xray.check_ports(&open_store).await?;
@@ -68,9 +76,12 @@ pub(super) async fn start(options: Options, undo: &mut Undo) -> Result<Agent> {
         }
     };
 
+    if !config.xray.access_log && store.forget_domains().await? {
+        tracing::info!("what was recorded of visited domains is removed");
+    }
     let (store, kernel) = (Arc::new(store), Arc::new(Mutex::new(kernel)));
     let cut_off = Arc::new(CutOff::new(Arc::clone(&kernel), Means::End));
-    let (reconciler, keeper, core_watcher) = xray.put_to_work(Arc::clone(&store), Arc::clone(&cut_off));
+    let (reconciler, keeper, core_watcher) = xray.put_to_work(Arc::clone(&store), Arc::clone(&cut_off))?;
     let state = Arc::new(AgentState::new(config.agent.instance.clone()));
     state.set_ledger_writable(true);
     let mut agent = Agent {
@@ -84,6 +95,7 @@ pub(super) async fn start(options: Options, undo: &mut Undo) -> Result<Agent> {
         metrics: Some(metrics),
         api_key,
         api_key_origin,
+        certificates,
         store,
         reconciler,
         keeper: Some(keeper),
@@ -100,6 +112,7 @@ pub(super) async fn start(options: Options, undo: &mut Undo) -> Result<Agent> {
     };
     attach(&agent).await?;
     leave_predecessor(&agent).await?;
+    events::note_start(&agent.store).await;
     if let Some(keeper) = &mut agent.keeper {
         keeper.begin().await;
     }

@@ -1,14 +1,15 @@
 //! The core's part of the start: what is configured is looked at before anything is changed.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 
 use crate::config::{Config, XrayMode};
 use crate::cut_off::CutOff;
 use crate::reconciler::{ConfigurationFile, Keeper, Reconciler, Watcher, XraySettings};
 use crate::store::{OpenStore, Store};
+use crate::xray::access_log;
 use crate::xray::api::{CoreApi, CoreVersion};
 use crate::xray::core::{Core, CoreMode, Places, binary};
 
@@ -28,11 +29,13 @@ impl Parts {
         let (binary, version) = binary_of(config, mode).await?;
         let api = (mode != CoreMode::None)
             .then(|| CoreApi::new(config.xray.api_listen, version.unwrap_or(CoreVersion::LATEST_KNOWN)));
+        let mut settings = XraySettings::of(&config.xray);
+        settings.core.access_log = own_access_log(config, mode)?;
         Ok(Self {
             core,
             api,
             file: ConfigurationFile::new(config.xray_configuration(), binary),
-            settings: XraySettings::of(&config.xray),
+            settings,
         })
     }
 
@@ -48,9 +51,30 @@ impl Parts {
     }
 
     /// The reconciler over the open store, and its tasks.
-    pub(super) fn put_to_work(self, store: Arc<Store>, cut_off: Arc<CutOff>) -> (Reconciler, Keeper, Watcher) {
-        Reconciler::new(store, self.settings, self.file, self.core, self.api, cut_off)
+    pub(super) fn put_to_work(self, store: Arc<Store>, cut_off: Arc<CutOff>) -> Result<(Reconciler, Keeper, Watcher)> {
+        if let Some(path) = &self.settings.core.access_log {
+            // A core that cannot open it does not start.
+            access_log::make(Path::new(path)).with_context(|| format!("cannot make the core's access log {path}"))?;
+        }
+        let parts = Reconciler::new(store, self.settings, self.file, self.core, self.api, cut_off);
+        Ok(parts)
     }
+}
+
+/// The agent's own file for the access log, where it is wanted. Only a core that runs as this process's user can write
+/// there; one that systemd or somebody else runs has to be given a path by its operator.
+fn own_access_log(config: &Config, mode: CoreMode) -> Result<Option<String>> {
+    if !config.xray.access_log {
+        return Ok(None);
+    }
+    if mode != CoreMode::Supervised {
+        tracing::info!("domains are recorded where the core's configuration names a file in `log.access`");
+        return Ok(None);
+    }
+    let path = std::path::absolute(access_log::path_in(&config.agent.data_dir))?;
+    let text = path.into_os_string().into_string();
+    let text = text.map_err(|path| anyhow!("the path {} is no text that a configuration can hold", path.display()))?;
+    Ok(Some(text))
 }
 
 /// The binary that tries configurations, and its version. Where this agent does not run it, it need not be there.

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 
 use super::Settings;
-use crate::doctor::{Finding, Report, examine};
+use crate::doctor::{Finding, Report, Vantage, examine};
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -20,7 +20,7 @@ pub(super) struct Arguments {
 
 pub(super) async fn run(arguments: Arguments) -> Result<()> {
     let report = match arguments.settings.load() {
-        Ok(config) => examine(&config).await,
+        Ok(config) => examine(&config, Vantage::Outside).await,
         Err(error) => {
             // Without settings it is not known what to look at.
             let remedy = "correct it; `portmeter check-config` says the same";

@@ -46,6 +46,13 @@ enum Command {
     },
     /// Show what a client needs to connect: a secret
     Link(link::Arguments),
+    /// Name a key for panels; an empty alias removes it
+    Alias {
+        /// The key's id or uuid
+        key: String,
+        /// At most 255 characters
+        alias: String,
+    },
     /// Enable a key again
     Enable {
         /// The key's id or uuid
@@ -74,7 +81,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<()> {
     let text = match arguments.command {
         Command::Link(arguments) => link::run(&mut client, arguments, is_json).await?,
         Command::List => {
-            let answer = client.list_keys(ListKeysRequest {}).await.map_err(refusal)?;
+            let answer = client.list_keys(ListKeysRequest::default()).await.map_err(refusal)?;
             output::keys(&answer.into_inner().keys, is_json)
         }
         command => {
@@ -103,13 +110,27 @@ fn hint(command: &Command) -> &'static str {
 async fn call(client: &mut KeyServiceClient<Channel>, command: Command) -> Result<Option<Key>, tonic::Status> {
     let update = |key_id, is_active| UpdateKeyRequest {
         key_id,
-        name: None,
         is_active: Some(is_active),
+        ..UpdateKeyRequest::default()
     };
     Ok(match command {
         Command::List | Command::Link(_) => None,
-        Command::Add { name } => client.create_key(CreateKeyRequest { name }).await?.into_inner().key,
+        Command::Add { name } => {
+            let request = CreateKeyRequest {
+                name,
+                ..CreateKeyRequest::default()
+            };
+            client.create_key(request).await?.into_inner().key
+        }
         Command::Show { key } => client.get_key(GetKeyRequest { key_id: key }).await?.into_inner().key,
+        Command::Alias { key, alias } => {
+            let request = UpdateKeyRequest {
+                key_id: key,
+                alias: Some(alias),
+                ..UpdateKeyRequest::default()
+            };
+            client.update_key(request).await?.into_inner().key
+        }
         Command::Enable { key } => client.update_key(update(key, true)).await?.into_inner().key,
         Command::Disable { key } => client.update_key(update(key, false)).await?.into_inner().key,
         Command::Regenerate { key } => {

@@ -1,7 +1,9 @@
 //! The command line: what can be asked, and who answers.
 
 mod backup;
+mod certificates;
 mod doctor;
+mod events;
 mod export;
 mod import;
 mod key;
@@ -24,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{self, Config, Flags};
 use crate::instance::Undo;
+use crate::restart::{Ending, become_successor};
 use crate::{app, rights, telemetry};
 
 /// Counts traffic per port in the kernel and manages VPN keys on those ports.
@@ -54,8 +57,13 @@ enum Command {
     Backup(backup::Arguments),
     /// Make a backup the ledger again; the agent must not run, and the present ledger is kept
     Restore(restore::Arguments),
+    /// Make certificates for an agent and a gateway that are apart
+    #[command(subcommand)]
+    Certificates(certificates::Arguments),
     /// List, make, change and remove keys of the running agent, and show their links
     Key(key::Arguments),
+    /// Show what happened, and follow it
+    Events(events::Arguments),
     /// Show or rotate the REALITY identity that links carry
     Reality(reality::Arguments),
     /// Write what the ledger has of each key by day, month, hour or minute, as CSV, JSON lines or Parquet
@@ -123,14 +131,17 @@ struct Settings {
 
 impl Settings {
     fn load(self) -> Result<Config> {
-        let flags = Flags {
+        Ok(config::load(&self.flags(), std::env::vars_os())?)
+    }
+
+    fn flags(self) -> Flags {
+        Flags {
             interfaces: self.interfaces,
             http_listen: self.http,
             grpc_listen: self.grpc,
             metrics_listen: self.metrics,
             ..self.place.flags()
-        };
-        Ok(config::load(&flags, std::env::vars_os())?)
+        }
     }
 }
 
@@ -146,7 +157,7 @@ pub fn run(arguments: Arguments) -> Result<()> {
         }
         Command::Prepare(arguments) => prepare::run(arguments),
         Command::CheckConfig(settings) => {
-            settings.load()?;
+            settings.load()?.check_certificates()?;
             println!("the configuration is good");
             Ok(())
         }
@@ -154,7 +165,9 @@ pub fn run(arguments: Arguments) -> Result<()> {
         Command::Uninstall(settings) => runtime()?.block_on(uninstall::run(&settings.load()?)),
         Command::Backup(arguments) => runtime()?.block_on(backup::run(arguments)),
         Command::Restore(arguments) => restore::run(arguments),
+        Command::Certificates(arguments) => certificates::run(arguments),
         Command::Key(arguments) => runtime()?.block_on(key::run(arguments)),
+        Command::Events(arguments) => runtime()?.block_on(events::run(arguments)),
         Command::Reality(arguments) => runtime()?.block_on(reality::run(arguments)),
         Command::Export(arguments) => runtime()?.block_on(export::run(arguments)),
         Command::Import(arguments) => runtime()?.block_on(import::run(arguments)),
@@ -162,18 +175,27 @@ pub fn run(arguments: Arguments) -> Result<()> {
 }
 
 fn run_agent(arguments: RunArguments, with_gateway: bool) -> Result<()> {
-    let config = arguments.settings.load()?;
+    // Asked now: later on the file may be another one's.
+    let program = std::env::current_exe().unwrap_or_else(|_| "portmeter".into());
+    let flags = arguments.settings.flags();
+    let config = config::load(&flags, std::env::vars_os())?;
     telemetry::start();
     let mut undo = Undo::default();
     let given_key = rights::settle(&config, &mut undo)?;
     let options = app::Options {
         config,
+        flags,
         with_gateway,
         detach_on_exit: arguments.detach_on_exit,
         given_key,
     };
     let announce = |greeting: &str| print!("{greeting}");
-    runtime()?.block_on(async { app::run(options, undo, shutdown_on_signal()?, announce).await })
+    // The threads end before anything else is done: they have the rights, and perhaps a file in hand.
+    let ending = runtime()?.block_on(async { app::run(options, undo, shutdown_on_signal()?, announce).await })?;
+    match ending {
+        Ending::Stopped => Ok(()),
+        Ending::Restart => Err(become_successor(&program)).context("the agent has stopped and cannot begin anew"),
+    }
 }
 
 /// Starts the threads that everything asynchronous runs on.

@@ -7,16 +7,19 @@
 mod ports;
 mod sources;
 mod text;
+mod tls;
 mod validate;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
+use portmeter_gateway::Limits;
 use serde::Deserialize;
 
 pub use portmeter_gateway::PanelAuth;
 pub use ports::{InvalidPortSet, PortSet};
 pub use sources::{ConfigError, Flags, load};
+pub use tls::{TlsChoice, TlsConfig};
 
 /// Where the configuration file is looked for when no `--config` is given; it need not exist there.
 pub const DEFAULT_FILE: &str = "/etc/portmeter/portmeter.toml";
@@ -37,8 +40,12 @@ pub struct Config {
     pub metrics: MetricsConfig,
     /// The history.
     pub ledger: LedgerConfig,
+    /// What is kept of what happened.
+    pub events: EventsConfig,
     /// The Xray core.
     pub xray: XrayConfig,
+    /// The web panel's front end, where there is one.
+    pub panel: PanelConfig,
 }
 
 impl Config {
@@ -139,16 +146,48 @@ pub struct HttpConfig {
     /// Allows `panel_auth = "open"` on an address other than loopback.
     #[serde(deserialize_with = "text::parsed")]
     pub allow_open_panel_on_network: bool,
+    /// Whether REST is served over TLS, and with which certificate.
+    #[serde(deserialize_with = "text::choice")]
+    pub tls: TlsChoice,
+    /// The certificate in PEM form, with those between it and a root; for `tls = "files"`.
+    pub tls_certificate: Option<PathBuf>,
+    /// Its private key.
+    pub tls_key: Option<PathBuf>,
+    /// Most connections at a time; beyond it those that wait longest are closed.
+    #[serde(deserialize_with = "text::parsed")]
+    pub connections_max: usize,
+    /// The largest request head, in bytes.
+    #[serde(deserialize_with = "text::parsed")]
+    pub head_bytes_max: usize,
+    /// How long a request head may take and a kept connection may be quiet, in seconds.
+    #[serde(deserialize_with = "text::parsed")]
+    pub head_timeout_seconds: u64,
+    /// How long an answer may take, in seconds.
+    #[serde(deserialize_with = "text::parsed")]
+    pub request_timeout_seconds: u64,
+    /// How many wrong API keys one address may send a minute over REST, and as many over gRPC, before further ones are
+    /// refused unseen; 0: any number. The right key is never refused.
+    #[serde(deserialize_with = "text::parsed")]
+    pub failed_keys_per_minute: u32,
 }
 
 impl Default for HttpConfig {
     fn default() -> Self {
+        let limits = Limits::default();
         Self {
             listen: loopback(8000),
             api_key_file: None,
             panel_auth: PanelAuth::Key,
             public_url: None,
             allow_open_panel_on_network: false,
+            tls: TlsChoice::Off,
+            tls_certificate: None,
+            tls_key: None,
+            connections_max: limits.connections_max,
+            head_bytes_max: limits.head_bytes_max,
+            head_timeout_seconds: limits.head_timeout.as_secs(),
+            request_timeout_seconds: limits.request_timeout.as_secs(),
+            failed_keys_per_minute: portmeter_gateway::cli::FAILED_KEYS_PER_MINUTE,
         }
     }
 }
@@ -159,12 +198,29 @@ impl Default for HttpConfig {
 pub struct GrpcConfig {
     /// TCP address of the gRPC server; it listens on its unix socket as well.
     pub listen: SocketAddr,
+    /// Whether gRPC over TCP is served over TLS, and with which certificate.
+    #[serde(deserialize_with = "text::choice")]
+    pub tls: TlsChoice,
+    /// The certificate in PEM form, with those between it and a root; for `tls = "files"`.
+    pub tls_certificate: Option<PathBuf>,
+    /// Its private key.
+    pub tls_key: Option<PathBuf>,
+    /// The authority of which every client must show a certificate, beside the API key.
+    pub client_ca: Option<PathBuf>,
+    /// Most connections over TCP at a time; beyond it those without the API key are closed.
+    #[serde(deserialize_with = "text::parsed")]
+    pub connections_max: usize,
 }
 
 impl Default for GrpcConfig {
     fn default() -> Self {
         Self {
             listen: loopback(50051),
+            tls: TlsChoice::Off,
+            tls_certificate: None,
+            tls_key: None,
+            client_ca: None,
+            connections_max: Limits::default().connections_max,
         }
     }
 }
@@ -223,6 +279,27 @@ impl Default for LedgerConfig {
     }
 }
 
+/// `[events]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct EventsConfig {
+    /// How long events are kept, in days.
+    #[serde(deserialize_with = "text::parsed")]
+    pub retention_days: u32,
+    /// Most events that are kept, 1,000 to 10,000,000; the oldest go first. Until they do there may be 1,000 more.
+    #[serde(deserialize_with = "text::parsed")]
+    pub count_max: u64,
+}
+
+impl Default for EventsConfig {
+    fn default() -> Self {
+        Self {
+            retention_days: 90,
+            count_max: 100_000,
+        }
+    }
+}
+
 /// `[xray]`
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -253,6 +330,12 @@ pub struct XrayConfig {
     /// Whether a supervised core is stopped with the agent; otherwise it goes on and the next start adopts it.
     #[serde(deserialize_with = "text::parsed")]
     pub stop_with_agent: bool,
+    /// Whether the domains that keys connect to are recorded, from the core's access log: what people visit.
+    #[serde(deserialize_with = "text::parsed")]
+    pub access_log: bool,
+    /// How many days of that are kept, today included.
+    #[serde(deserialize_with = "text::parsed")]
+    pub access_log_retention_days: u32,
     /// Address of the core's own API.
     pub api_listen: SocketAddr,
     /// The systemd unit of the core in mode `systemd`.
@@ -273,10 +356,22 @@ impl Default for XrayConfig {
             listen: None,
             reality_identity: RealityIdentity::Server,
             stop_with_agent: false,
+            access_log: false,
+            access_log_retention_days: 30,
             api_listen: loopback(9436),
             service: "xray.service".to_owned(),
         }
     }
+}
+
+/// `[panel]`: a front end that somebody else made and runs. Its state is shown, and it can be restarted.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PanelConfig {
+    /// Where it answers, for example `http://127.0.0.1:3000`.
+    pub url: Option<String>,
+    /// Its systemd unit.
+    pub service: Option<String>,
 }
 
 /// Whose a REALITY identity is.

@@ -169,7 +169,7 @@ fn sentence(error: &figment::Error, origin: impl Fn(&str) -> String) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{HookChoice, PanelAuth};
+    use crate::config::{HookChoice, PanelAuth, TlsChoice};
 
     fn from_environment(settings: &[(&str, &str)]) -> Result<Config, ConfigError> {
         load(
@@ -212,6 +212,13 @@ mod tests {
             ("PORTMETER_CAPTURE__HOOK", "clsact"),
             ("PORTMETER_HTTP__LISTEN", "127.0.0.1:1"),
             ("PORTMETER_HTTP__PANEL_AUTH", "open"),
+            ("PORTMETER_HTTP__TLS", "self-signed"),
+            ("PORTMETER_HTTP__CONNECTIONS_MAX", "100"),
+            ("PORTMETER_HTTP__FAILED_KEYS_PER_MINUTE", "7"),
+            ("PORTMETER_GRPC__TLS", "files"),
+            ("PORTMETER_GRPC__TLS_CERTIFICATE", "/opt/c.pem"),
+            ("PORTMETER_GRPC__TLS_KEY", "/opt/k.pem"),
+            ("PORTMETER_GRPC__CLIENT_CA", "/opt/ca.pem"),
             ("PORTMETER_GRPC__LISTEN", "127.0.0.1:2"),
             ("PORTMETER_METRICS__LISTEN", "127.0.0.1:3"),
             ("PORTMETER_LEDGER__COMMIT_INTERVAL_SECONDS", "9"),
@@ -236,6 +243,14 @@ mod tests {
         );
         assert_eq!(config.capture.hook, HookChoice::Clsact);
         assert_eq!(config.http.panel_auth, PanelAuth::Open);
+        assert_eq!(
+            (config.http.tls, config.grpc.tls),
+            (TlsChoice::SelfSigned, TlsChoice::Files)
+        );
+        assert_eq!(
+            (config.http.connections_max, config.http.failed_keys_per_minute),
+            (100, 7)
+        );
         assert_eq!(config.ledger.commit_interval_seconds, 9);
         assert_eq!(config.xray.server_names, ["a.example.org", "b.example.org"]);
     }

@@ -4,7 +4,10 @@ use std::net::SocketAddr;
 
 use portmeter_gateway::cli::check_panel;
 
+use super::tls::validate_limits;
 use super::{Config, Interfaces};
+use crate::host::FrontEndUrl;
+use crate::xray::core::Unit;
 use crate::xray::link::{ServerHost, is_host_and_port, is_host_name};
 
 /// Most ports that can be tracked: half of all there are. Their counters take 4 MiB for each CPU, and the host keeps
@@ -29,8 +32,13 @@ impl Config {
             ));
         }
         self.retention()?;
+        self.events()?;
         self.xray()?;
+        self.panel()?;
         self.own_ports()?;
+        self.http_tls().validate()?;
+        self.grpc_tls().validate()?;
+        validate_limits(self)?;
         self.exposure()
     }
 
@@ -53,6 +61,24 @@ impl Config {
         }
     }
 
+    /// The count is bounded above as well: statistics read all events.
+    fn events(&self) -> Result<(), String> {
+        let events = &self.events;
+        if !(1..=36_500).contains(&events.retention_days) {
+            return Err(format!(
+                "`events.retention_days` is {}; it must be between 1 and 36500",
+                events.retention_days
+            ));
+        }
+        if !(1_000..=10_000_000).contains(&events.count_max) {
+            return Err(format!(
+                "`events.count_max` is {}; it must be between 1000 and 10000000",
+                events.count_max
+            ));
+        }
+        Ok(())
+    }
+
     /// What links and inbounds are made of.
     fn xray(&self) -> Result<(), String> {
         let xray = &self.xray;
@@ -73,6 +99,11 @@ impl Config {
                 xray.dest.escape_debug()
             ));
         }
+        if xray.access_log_retention_days == 0 {
+            return Err(
+                "`xray.access_log_retention_days` is 0; keep at least 1, or set `xray.access_log = false`".to_owned(),
+            );
+        }
         if xray.server_names.is_empty() {
             return Err("`xray.server_names` is empty; REALITY needs at least one".to_owned());
         }
@@ -84,6 +115,24 @@ impl Config {
             )),
             None => Ok(()),
         }
+    }
+
+    /// Where the front end is, and what systemd calls it.
+    fn panel(&self) -> Result<(), String> {
+        let panel = &self.panel;
+        if let Some(url) = &panel.url {
+            url.parse::<FrontEndUrl>()
+                .map_err(|error| format!("`panel.url` is \"{}\"; {error}", url.escape_debug()))?;
+        }
+        if let Some(service) = &panel.service
+            && service.parse::<Unit>().is_err()
+        {
+            return Err(format!(
+                "`panel.service` is \"{}\"; use the name of a systemd service, for example \"panel.service\"",
+                service.escape_debug()
+            ));
+        }
+        Ok(())
     }
 
     /// A tracked port must not be one that the product itself listens on: its traffic would be booked to a key.
@@ -186,6 +235,21 @@ mod tests {
     }
 
     #[test]
+    fn events_are_kept_within_bounds() {
+        let mut config = Config::default();
+        (config.events.retention_days, config.events.count_max) = (1, 1_000);
+        config.validate().unwrap();
+        for days in [0, 36_501] {
+            let sentence = refused(|config| config.events.retention_days = days);
+            assert!(sentence.starts_with("`events.retention_days` is "), "{sentence}");
+        }
+        for count in [0, 999, 10_000_001] {
+            let sentence = refused(|config| config.events.count_max = count);
+            assert!(sentence.starts_with("`events.count_max` is "), "{sentence}");
+        }
+    }
+
+    #[test]
     fn the_host_keeps_some_ports() {
         let mut config = Config::default();
         config.capture.ports = "10001-42768".parse().unwrap();
@@ -210,12 +274,40 @@ mod tests {
         assert!(refused(|config| config.metrics.listen = "0.0.0.0:9435".parse().unwrap()).contains("allow_on_network"));
         assert!(refused(|config| config.ledger.commit_interval_seconds = 61).contains("between 1 and 60"));
         assert!(refused(|config| config.ledger.day_retention_days = 0).contains("at least 1"));
+        assert!(refused(|config| config.xray.access_log_retention_days = 0).contains("access_log_retention_days"));
         assert!(refused(|config| config.ledger.hour_retention_days = 1).contains("shorter time"));
         let open = |config: &mut Config| {
             config.http.listen = "0.0.0.0:8000".parse().unwrap();
             config.http.panel_auth = PanelAuth::Open;
         };
         assert!(refused(open).contains("allow_open_panel_on_network"));
+    }
+
+    #[test]
+    fn a_front_end_is_an_address_and_a_unit() {
+        for url in [
+            "",
+            "127.0.0.1:3000",
+            "https://127.0.0.1",
+            "http://",
+            "http://a@b",
+            "http://a b",
+            "file:///x",
+        ] {
+            let sentence = refused(|config| config.panel.url = Some(url.into()));
+            assert!(sentence.starts_with("`panel.url` is \""), "{sentence}");
+        }
+        for service in ["", "panel", "../x.service", "-H x.service", "a\n.service"] {
+            let sentence = refused(|config| config.panel.service = Some(service.into()));
+            assert!(
+                sentence.starts_with("`panel.service` is \"") && !sentence.contains('\n'),
+                "{sentence}"
+            );
+        }
+        let mut config = Config::default();
+        config.panel.url = Some("http://[::1]:3000/login".into());
+        config.panel.service = Some("panel@main.service".into());
+        config.validate().unwrap();
     }
 
     #[test]

@@ -4,8 +4,11 @@ use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use portmeter_proto::v1::collector_service_client::CollectorServiceClient;
 use portmeter_proto::v1::system_service_client::SystemServiceClient;
-use portmeter_proto::v1::{GetStateRequest, GetStateResponse, GetVersionRequest, GetVersionResponse};
+use portmeter_proto::v1::{
+    GetCollectorRequest, GetStateRequest, GetStateResponse, GetVersionRequest, GetVersionResponse,
+};
 use tonic::transport::Endpoint;
 
 use super::Finding;
@@ -34,15 +37,15 @@ enum Answer {
     NotAllowed,
     /// It did not answer as it should.
     Failed(String),
-    /// It answered.
-    State(Box<GetStateResponse>, GetVersionResponse),
+    /// It answered; whether its collector is paused comes last.
+    State(Box<GetStateResponse>, GetVersionResponse, bool),
 }
 
 impl Facts {
     /// When the running agent last booked.
     pub(super) fn last_booked_at(&self) -> Option<DateTime<Utc>> {
         match &self.answer {
-            Answer::State(state, _) => booked_at(state),
+            Answer::State(state, ..) => booked_at(state),
             _ => None,
         }
     }
@@ -75,25 +78,32 @@ async fn ask(instance: &str) -> Answer {
         Err(_) => return Answer::Nobody,
     }
     match call(&format!("unix:{}", path.display())).await {
-        Ok((state, version)) => Answer::State(Box::new(state), version),
+        Ok((state, version, is_paused)) => Answer::State(Box::new(state), version, is_paused),
         Err(error) => Answer::Failed(error),
     }
 }
 
-async fn call(target: &str) -> Result<(GetStateResponse, GetVersionResponse), String> {
+async fn call(target: &str) -> Result<(GetStateResponse, GetVersionResponse, bool), String> {
     let endpoint = Endpoint::from_shared(target.to_owned()).map_err(|error| error.to_string())?;
     let channel = endpoint.timeout(PATIENCE).connect().await;
-    let mut client = SystemServiceClient::new(channel.map_err(|error| error.to_string())?);
+    let channel = channel.map_err(|error| error.to_string())?;
+    let mut client = SystemServiceClient::new(channel.clone());
     let failed = |status: tonic::Status| status.message().to_owned();
     let state = client.get_state(GetStateRequest {}).await.map_err(failed)?;
     let version = client.get_version(GetVersionRequest {}).await.map_err(failed)?;
-    Ok((state.into_inner(), version.into_inner()))
+    // An agent of another version may not know of it.
+    let collector = CollectorServiceClient::new(channel)
+        .get_collector(GetCollectorRequest {})
+        .await;
+    let collector = collector.ok().and_then(|answer| answer.into_inner().collector);
+    let is_paused = collector.is_some_and(|collector| !collector.is_enabled);
+    Ok((state.into_inner(), version.into_inner(), is_paused))
 }
 
 pub(super) fn check(facts: &Facts, now: DateTime<Utc>) -> Finding {
     let name = "agent";
     match &facts.answer {
-        Answer::State(state, version) => running(state, version, now),
+        Answer::State(state, version, is_paused) => running(state, version, *is_paused, now),
         Answer::NoSocket => Finding::warning(
             name,
             "it does not run; programs that are attached go on counting, and the next start books what they counted",
@@ -117,13 +127,20 @@ pub(super) fn check(facts: &Facts, now: DateTime<Utc>) -> Finding {
     }
 }
 
-fn running(state: &GetStateResponse, version: &GetVersionResponse, now: DateTime<Utc>) -> Finding {
+fn running(state: &GetStateResponse, version: &GetVersionResponse, is_paused: bool, now: DateTime<Utc>) -> Finding {
     let name = "agent";
     if !state.is_ready {
         return Finding::error(
             name,
             format!("it runs and is not ready: {}", state.problems.join("; ")),
             "see its log; what it names here is tried again every few seconds",
+        );
+    }
+    if is_paused {
+        return Finding::warning(
+            name,
+            "it runs, and its collector is paused: what passes is counted and not booked",
+            "resume it with POST /api/collector/toggle",
         );
     }
     if let Some(booked) = booked_at(state)
@@ -182,7 +199,7 @@ mod tests {
             kernel_source_digest: source_digest(),
         };
         change(&mut state, &mut version);
-        Answer::State(Box::new(state), version)
+        Answer::State(Box::new(state), version, false)
     }
 
     #[test]
@@ -200,6 +217,14 @@ mod tests {
             state.last_booked_at = Some(prost_types::Timestamp::default());
         };
         assert_eq!(level(answer(late)), Level::Error);
+        let Answer::State(state, version, _) = answer(late) else {
+            panic!("it answers")
+        };
+        assert_eq!(
+            level(Answer::State(state, version, true)),
+            Level::Warning,
+            "it is not to book"
+        );
         assert_eq!(level(answer(|_, version| version.version = "0".into())), Level::Warning);
     }
 }

@@ -28,14 +28,29 @@ use crate::network::rtnetlink::NetworkWatcher;
 
 pub use report::{Finding, Level, Report};
 
+/// From where it is looked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Vantage {
+    /// By a process of its own, with the rights of whoever runs it.
+    Outside,
+    /// By the running agent, which must not open its ledger's files a second time and cannot see the programs of those who
+    /// may do more than it.
+    Agent {
+        /// Whether it runs the core, and so can see it.
+        runs_core: bool,
+        /// The core's process.
+        core_process: Option<u32>,
+    },
+}
+
 /// Examines this machine and the agent that `config` describes, running or not.
-pub async fn examine(config: &Config) -> Report {
+pub async fn examine(config: &Config, vantage: Vantage) -> Report {
     let instance = &config.agent.instance;
     let features = inspect::features(config.capture.hook);
     let bpffs = inspect::bpffs(instance);
     let maps = inspect::inspect_maps(instance);
     let links = inspect::inspect_links(instance);
-    let ledger = store::gather(&config.agent.data_dir);
+    let ledger = store::gather(&config.agent.data_dir, vantage);
     let agent = agent::gather(instance).await;
     let network = match NetworkWatcher::open() {
         Ok(watcher) => watcher.reader().read().await,
@@ -73,6 +88,11 @@ pub async fn examine(config: &Config) -> Report {
         own: ports::own_listeners(config),
         is_agent_running: agent.may_run(),
         core: &config.xray.binary,
+        core_process: match vantage {
+            Vantage::Agent { core_process, .. } => core_process,
+            Vantage::Outside => None,
+        },
+        is_core_known: !matches!(vantage, Vantage::Agent { runs_core: false, .. }),
     }));
     Report { findings }
 }

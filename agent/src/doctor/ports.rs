@@ -26,6 +26,10 @@ pub(super) struct Facts<'a> {
     pub(super) is_agent_running: bool,
     /// The core's binary, which is meant to listen on the keys' ports.
     pub(super) core: &'a Path,
+    /// Its process, where that is known: the program may go by another name.
+    pub(super) core_process: Option<u32>,
+    /// Whether a core would be recognised. Whose program cannot be told may be one, where it would not.
+    pub(super) is_core_known: bool,
 }
 
 /// Ports that the kernel gives to sockets that ask for any.
@@ -123,12 +127,14 @@ fn check_strangers(facts: &Facts<'_>, listeners: &[Named]) -> Finding {
             .program
             .as_deref()
             .is_some_and(|program| program == core || program == "xray");
+        let is_core = is_core || (one.process_id.is_some() && one.process_id == facts.core_process);
         facts.tracked.contains(one.listener.address.port()) && !is_core
     };
     let mut strangers: Vec<&Named> = listeners.iter().filter(is_stranger).collect();
     strangers.sort_by_key(|one| (one.listener.address.port(), !one.listener.is_tcp));
     let has_key = |one: &&&Named| facts.key_ports.contains(&one.listener.address.port());
-    let on_keys: Vec<&Named> = strangers.iter().filter(has_key).copied().collect();
+    let is_told = |one: &&&Named| facts.is_core_known || one.program.is_some();
+    let on_keys: Vec<&Named> = strangers.iter().filter(has_key).filter(is_told).copied().collect();
     if !on_keys.is_empty() {
         return Finding::error(
             name,
@@ -214,6 +220,7 @@ mod tests {
                 inode: 1,
             },
             program: Some(program.to_owned()),
+            process_id: Some(7),
         }
     }
 
@@ -226,6 +233,8 @@ mod tests {
             own: vec![("http.listen", "127.0.0.1:8000".parse().unwrap())],
             is_agent_running,
             core: Path::new("/opt/core"),
+            core_process: None,
+            is_core_known: true,
         })
     }
 
@@ -257,6 +266,33 @@ mod tests {
         let finding = stranger(10_001, "nginx");
         assert_eq!(finding.level, Level::Error);
         assert!(finding.found.contains("10001 tcp (nginx)"), "{}", finding.found);
+    }
+
+    #[test]
+    fn a_core_by_another_name_is_told_by_its_process() {
+        let level = |core_process, is_core_known, program: Option<&str>| {
+            let named = Named {
+                program: program.map(ToOwned::to_owned),
+                ..listener("0.0.0.0:10001", true, "")
+            };
+            let facts = Facts {
+                tracked: &"10001".parse().unwrap(),
+                key_ports: &[10_001],
+                ephemeral: ephemeral("32768\t60999\n", ""),
+                listeners: Ok(Vec::new()),
+                own: Vec::new(),
+                is_agent_running: true,
+                core: Path::new("/opt/core"),
+                core_process,
+                is_core_known,
+            };
+            check_strangers(&facts, &[named]).level
+        };
+        assert_eq!(level(Some(7), true, Some("python3")), Level::Ok);
+        assert_eq!(level(Some(8), true, Some("python3")), Level::Error);
+        assert_eq!(level(None, true, None), Level::Error);
+        assert_eq!(level(None, false, None), Level::Warning, "it may be the core");
+        assert_eq!(level(None, false, Some("nginx")), Level::Error);
     }
 
     #[test]

@@ -9,6 +9,8 @@ pub(super) struct Named {
     pub(super) listener: Listener,
     /// The program's name; `None` when it may not be known or is gone.
     pub(super) program: Option<String>,
+    /// Its process, where that is known.
+    pub(super) process_id: Option<u32>,
 }
 
 /// Finds the program of each listener.
@@ -16,6 +18,7 @@ pub(super) fn name(listeners: Vec<Listener>) -> Vec<Named> {
     let programs = programs_by_socket();
     let named = |listener: Listener| Named {
         program: programs.get(&listener.inode).map(|program| program.name.clone()),
+        process_id: programs.get(&listener.inode).map(|program| program.process_id),
         listener,
     };
     listeners.into_iter().map(named).collect()

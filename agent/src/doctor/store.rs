@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use nix::sys::statvfs::statvfs;
 use nix::unistd::{AccessFlags, access};
 
-use super::Finding;
+use super::{Finding, Vantage};
 use crate::store::{self, LedgerFacts};
 
 /// Less than this is nearly nothing: SQLite needs some to bring its log home.
@@ -35,11 +35,15 @@ impl Ledger {
 }
 
 /// Reads the ledger in `folder`.
-pub(super) fn gather(folder: &Path) -> Ledger {
+pub(super) fn gather(folder: &Path, vantage: Vantage) -> Ledger {
     let statistics = statvfs(folder).ok();
     Ledger {
         folder: folder.to_owned(),
-        facts: store::inspect(folder).map_err(|error| error.to_string()),
+        facts: match vantage {
+            Vantage::Outside => store::inspect(folder),
+            Vantage::Agent { .. } => store::inspect_own(folder).map(Some),
+        }
+        .map_err(|error| error.to_string()),
         is_folder_writable: access(folder, AccessFlags::W_OK).map_err(|error| error.desc().to_lowercase()),
         free_bytes: statistics.map(|statistics| statistics.blocks_available() * statistics.fragment_size()),
     }

@@ -8,17 +8,19 @@ use portmeter_proto::v1::{
 };
 use tonic::{Request, Response, Status};
 
+use super::changes::Changes;
 use super::convert;
 use crate::services::BackupService;
 
 /// The adapter around the service of saved configurations.
 pub struct BackupAdapter {
     backups: BackupService,
+    changes: Changes,
 }
 
 impl BackupAdapter {
-    pub(super) fn new(backups: BackupService) -> Self {
-        Self { backups }
+    pub(super) fn new(backups: BackupService, changes: Changes) -> Self {
+        Self { backups, changes }
     }
 }
 
@@ -62,9 +64,12 @@ impl Rpc for BackupAdapter {
         request: Request<RestoreBackupRequest>,
     ) -> Result<Response<RestoreBackupResponse>, Status> {
         let request = request.into_inner();
-        let restoration = match request.dry_run {
-            true => self.backups.look(&request.name).await?,
-            false => self.backups.restore(&request.name, request.restart_core).await?,
+        let restoration = if request.dry_run {
+            self.backups.look(&request.name).await?
+        } else {
+            let backups = self.backups.clone();
+            let restore = async move { backups.restore(&request.name, request.restart_core).await };
+            self.changes.run(restore).await?
         };
         Ok(Response::new(RestoreBackupResponse {
             current_client_count: convert::count(restoration.current_client_count.unwrap_or_default()),
@@ -82,7 +87,8 @@ impl Rpc for BackupAdapter {
         &self,
         request: Request<DeleteBackupRequest>,
     ) -> Result<Response<DeleteBackupResponse>, Status> {
-        self.backups.delete(&request.get_ref().name).await?;
+        let (backups, name) = (self.backups.clone(), request.into_inner().name);
+        self.changes.run(async move { backups.delete(&name).await }).await?;
         Ok(Response::new(DeleteBackupResponse {}))
     }
 }

@@ -30,6 +30,7 @@ pub(super) fn key(key: &Key) -> v1::Key {
         created_at: Some(timestamp(key.created_at)),
         is_active: key.is_active,
         port: key.port.map(u32::from),
+        alias: key.alias.clone(),
     }
 }
 
@@ -84,6 +85,6 @@ pub(super) fn interface((name, statistics): (String, InterfaceStatistics)) -> v1
 
 impl From<ServiceError> for Status {
     fn from(error: ServiceError) -> Self {
-        error.reason.status(error.message)
+        error.reason.status_with(error.message, &error.details)
     }
 }

@@ -1,15 +1,14 @@
 //! Conversions of the history service: domain values to messages and back.
 
 use chrono::{DateTime, NaiveDate, Utc, Weekday};
-use portmeter_proto::reason::Reason;
 use portmeter_proto::v1;
 use tonic::Status;
 
 use super::convert;
-use crate::calendar::{BillingCycle, CycleRule};
+use crate::calendar::{BillingCycle, CycleRule, Day};
 use crate::ledger::Tally;
-use crate::services::{HistoryService, Metric, Point};
-use crate::store::{BookedKey, BookedMinute, CycleUsage, Granularity, Key, KeyHistory, KeyId, Together};
+use crate::services::{HistoryService, Metric, Point, ServiceError};
+use crate::store::{Activity, BookedKey, BookedMinute, CycleUsage, Granularity, Key, KeyHistory, KeyId, Together};
 
 pub(super) fn tally(tally: &Tally) -> v1::Tally {
     v1::Tally {
@@ -29,6 +28,18 @@ pub(super) fn key_history(history: &KeyHistory) -> v1::KeyHistory {
         key: Some(convert::key(&history.key)),
         total: Some(tally(&history.total)),
         is_connected: history.is_connected,
+        activity: None,
+    }
+}
+
+pub(super) fn used_key_history((history, activity): &(KeyHistory, Activity)) -> v1::KeyHistory {
+    let day = |day| Day(i32::try_from(day).unwrap_or_default()).to_string();
+    v1::KeyHistory {
+        activity: Some(v1::KeyActivity {
+            active_days: activity.active_days,
+            first_active_day: activity.first_active_day.map(day).unwrap_or_default(),
+        }),
+        ..key_history(history)
     }
 }
 
@@ -38,7 +49,9 @@ pub(super) fn granularity(wanted: i32) -> Result<Granularity, Status> {
         Ok(v1::Granularity::Hour) => Ok(Granularity::Hour),
         Ok(v1::Granularity::Day) => Ok(Granularity::Day),
         Ok(v1::Granularity::Month) => Ok(Granularity::Month),
-        Ok(v1::Granularity::Unspecified) | Err(_) => Err(invalid("granularity must be minute, hour, day or month")),
+        Ok(v1::Granularity::Unspecified) | Err(_) => {
+            Err(invalid("granularity", "granularity must be minute, hour, day or month"))
+        }
     }
 }
 
@@ -47,7 +60,9 @@ pub(super) fn metric(wanted: i32) -> Result<Metric, Status> {
         Ok(v1::Metric::Traffic) => Ok(Metric::Traffic),
         Ok(v1::Metric::Connections) => Ok(Metric::Connections),
         Ok(v1::Metric::OnlineKeys) => Ok(Metric::OnlineKeys),
-        Ok(v1::Metric::Unspecified) | Err(_) => Err(invalid("metric must be traffic, connections or online keys")),
+        Ok(v1::Metric::Unspecified) | Err(_) => {
+            Err(invalid("metric", "metric must be traffic, connections or online keys"))
+        }
     }
 }
 
@@ -112,27 +127,28 @@ pub(super) fn billing_cycle(rule: &v1::CycleRule, history: &HistoryService) -> R
         "" => history.zone(),
         name => name
             .parse()
-            .map_err(|_| invalid("time_zone must be an IANA zone such as Europe/Berlin"))?,
+            .map_err(|_| invalid("rule.time_zone", "time_zone must be an IANA zone such as Europe/Berlin"))?,
     };
     let rule = match rule.rule {
         Some(Rule::MonthlyDay(day)) => {
             let day = u8::try_from(day).unwrap_or_default();
-            CycleRule::monthly(day).map_err(|error| invalid(error.to_string()))?
+            CycleRule::monthly(day).map_err(|error| invalid("rule.monthly_day", error.to_string()))?
         }
         Some(Rule::WeeklyDay(number)) => CycleRule::Weekly {
-            weekday: weekday(number).ok_or_else(|| invalid("weekly_day must be 1 (Monday) to 7 (Sunday)"))?,
+            weekday: weekday(number)
+                .ok_or_else(|| invalid("rule.weekly_day", "weekly_day must be 1 (Monday) to 7 (Sunday)"))?,
         },
         Some(Rule::EveryDays(days)) => {
             let first = match rule.first_date.as_str() {
                 "" => history.today(zone),
                 date => date
                     .parse::<NaiveDate>()
-                    .map_err(|_| invalid("first_date must be a date such as 2026-03-29"))?,
+                    .map_err(|_| invalid("rule.first_date", "first_date must be a date such as 2026-03-29"))?,
             };
             let days = u16::try_from(days).unwrap_or_default();
-            CycleRule::every_days(days, first).map_err(|error| invalid(error.to_string()))?
+            CycleRule::every_days(days, first).map_err(|error| invalid("rule.every_days", error.to_string()))?
         }
-        None => return Err(invalid("rule must name monthly_day, weekly_day or every_days")),
+        None => return Err(invalid("rule", "rule must name monthly_day, weekly_day or every_days")),
     };
     Ok(BillingCycle { rule, zone })
 }
@@ -168,6 +184,6 @@ fn booked_minute(minute: &BookedMinute) -> v1::BookedMinute {
     }
 }
 
-fn invalid(message: impl Into<String>) -> Status {
-    Reason::InvalidArgument.status(message)
+fn invalid(field: &'static str, message: impl Into<String>) -> Status {
+    ServiceError::invalid(field, message).into()
 }

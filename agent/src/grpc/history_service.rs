@@ -65,11 +65,17 @@ impl Rpc for HistoryAdapter {
 
     async fn list_histories(
         &self,
-        _: Request<ListHistoriesRequest>,
+        request: Request<ListHistoriesRequest>,
     ) -> Result<Response<ListHistoriesResponse>, Status> {
-        let (histories, read_at) = self.history.list();
+        let (histories, read_at) = if request.get_ref().include_activity {
+            let (histories, read_at) = self.history.list_with_activity().await?;
+            (histories.iter().map(history::used_key_history).collect(), read_at)
+        } else {
+            let (histories, read_at) = self.history.list();
+            (histories.iter().map(history::key_history).collect(), read_at)
+        };
         Ok(Response::new(ListHistoriesResponse {
-            histories: histories.iter().map(history::key_history).collect(),
+            histories,
             read_at: Some(convert::timestamp(read_at)),
             today: self.history.day(read_at).to_string(),
         }))

@@ -10,23 +10,27 @@ use portmeter_proto::v1::{
 };
 use tonic::{Request, Response, Status};
 
+use super::changes::Changes;
 use super::convert;
-use crate::services::{KeyService, LinkService, QrFormat};
+use super::key_update::key_update;
+use crate::services::{CreateKey, KeyService, LinkService, QrFormat};
 use crate::xray::subscription::SubscriptionToken;
 
 /// The adapter around the key service.
 pub struct KeyAdapter {
     keys: KeyService,
     links: LinkService,
+    changes: Changes,
     /// Begins every tag of this process: revisions start anew with it, tags must not.
     tag_prefix: u64,
 }
 
 impl KeyAdapter {
-    pub(super) fn new(keys: KeyService, links: LinkService) -> Self {
+    pub(super) fn new(keys: KeyService, links: LinkService, changes: Changes) -> Self {
         Self {
             keys,
             links,
+            changes,
             tag_prefix: rand::random(),
         }
     }
@@ -36,12 +40,32 @@ impl KeyAdapter {
             .parse()
             .expect("hexadecimal digits are visible ASCII")
     }
+
+    /// A page has no tag: who reads by pages asks for each once.
+    fn page(&self, request: &ListKeysRequest) -> Result<Response<ListKeysResponse>, Status> {
+        let page = self.keys.page(request.page_size, &request.page_token)?;
+        Ok(Response::new(ListKeysResponse {
+            keys: page.keys.iter().map(|key| convert::key(key)).collect(),
+            next_page_token: page.next_page_token,
+        }))
+    }
 }
 
 #[tonic::async_trait]
 impl Rpc for KeyAdapter {
     async fn create_key(&self, request: Request<CreateKeyRequest>) -> Result<Response<CreateKeyResponse>, Status> {
-        let key = self.keys.create(&request.get_ref().name).await?;
+        let CreateKeyRequest {
+            name,
+            request_id,
+            is_name_unique,
+        } = request.into_inner();
+        let create = CreateKey {
+            name,
+            request_id,
+            is_name_unique,
+        };
+        let keys = self.keys.clone();
+        let key = self.changes.run(async move { keys.create(create).await }).await?;
         Ok(Response::new(CreateKeyResponse {
             key: Some(convert::key(&key)),
         }))
@@ -49,6 +73,9 @@ impl Rpc for KeyAdapter {
 
     /// Conditional: see [`portmeter_proto::etag`].
     async fn list_keys(&self, request: Request<ListKeysRequest>) -> Result<Response<ListKeysResponse>, Status> {
+        if request.get_ref().page_size != 0 || !request.get_ref().page_token.is_empty() {
+            return self.page(request.get_ref());
+        }
         let snapshot = self.keys.list();
         let tag = self.tag(snapshot.keys_revision);
         let keys = if etag::is_known(&request, &tag) {
@@ -56,7 +83,10 @@ impl Rpc for KeyAdapter {
         } else {
             snapshot.entries.iter().map(|entry| convert::key(&entry.key)).collect()
         };
-        let mut response = Response::new(ListKeysResponse { keys });
+        let mut response = Response::new(ListKeysResponse {
+            keys,
+            next_page_token: String::new(),
+        });
         etag::set_current(&mut response, tag);
         Ok(response)
     }
@@ -69,10 +99,12 @@ impl Rpc for KeyAdapter {
     }
 
     async fn update_key(&self, request: Request<UpdateKeyRequest>) -> Result<Response<UpdateKeyResponse>, Status> {
-        let request = request.into_inner();
+        let mut request = request.into_inner();
+        let key_id = std::mem::take(&mut request.key_id);
+        let (keys, update) = (self.keys.clone(), key_update(request)?);
         let key = self
-            .keys
-            .update(&request.key_id, request.name.as_deref(), request.is_active)
+            .changes
+            .run(async move { keys.update(&key_id, update).await })
             .await?;
         Ok(Response::new(UpdateKeyResponse {
             key: Some(convert::key(&key)),
@@ -80,7 +112,8 @@ impl Rpc for KeyAdapter {
     }
 
     async fn delete_key(&self, request: Request<DeleteKeyRequest>) -> Result<Response<DeleteKeyResponse>, Status> {
-        let key = self.keys.delete(&request.get_ref().key_id).await?;
+        let (keys, key_id) = (self.keys.clone(), request.into_inner().key_id);
+        let key = self.changes.run(async move { keys.delete(&key_id).await }).await?;
         Ok(Response::new(DeleteKeyResponse {
             key: Some(convert::key(&key)),
         }))
@@ -90,7 +123,8 @@ impl Rpc for KeyAdapter {
         &self,
         request: Request<RegenerateKeyRequest>,
     ) -> Result<Response<RegenerateKeyResponse>, Status> {
-        let key = self.keys.regenerate(&request.get_ref().key_id).await?;
+        let (keys, key_id) = (self.keys.clone(), request.into_inner().key_id);
+        let key = self.changes.run(async move { keys.regenerate(&key_id).await }).await?;
         Ok(Response::new(RegenerateKeyResponse {
             key: Some(convert::key(&key)),
         }))

@@ -2,12 +2,22 @@
 
 mod auth;
 mod backup_service;
+mod changes;
+mod check_service;
+mod collector_service;
 mod convert;
+mod deadline;
+mod domain_service;
+mod event_service;
+mod events;
 mod history;
 mod history_service;
+mod incoming;
 mod key_service;
+mod key_update;
 mod port_service;
 mod server;
+mod settings_service;
 mod system_service;
 mod traffic_service;
 mod xray_service;
@@ -15,23 +25,35 @@ mod xray_service;
 use std::sync::Arc;
 
 use portmeter_proto::v1::backup_service_server::BackupServiceServer;
+use portmeter_proto::v1::check_service_server::CheckServiceServer;
+use portmeter_proto::v1::collector_service_server::CollectorServiceServer;
+use portmeter_proto::v1::domain_service_server::DomainServiceServer;
+use portmeter_proto::v1::event_service_server::EventServiceServer;
 use portmeter_proto::v1::history_service_server::HistoryServiceServer;
 use portmeter_proto::v1::key_service_server::KeyServiceServer;
 use portmeter_proto::v1::port_service_server::PortServiceServer;
+use portmeter_proto::v1::settings_service_server::SettingsServiceServer;
 use portmeter_proto::v1::system_service_server::SystemServiceServer;
 use portmeter_proto::v1::traffic_service_server::TrafficServiceServer;
 use portmeter_proto::v1::xray_service_server::XrayServiceServer;
 use tokio_util::sync::CancellationToken;
 
 use crate::services::{
-    BackupService, HistoryService, KeyService, LinkService, PortService, TrafficService, XrayService,
+    BackupService, CheckService, CollectorService, DomainService, EventService, HistoryService, KeyService,
+    LinkService, PortService, SettingsService, SystemService, TrafficService, XrayService,
 };
 
 pub use backup_service::BackupAdapter;
+pub use changes::Changes;
+pub use check_service::CheckAdapter;
+pub use collector_service::CollectorAdapter;
+pub use domain_service::DomainAdapter;
+pub use event_service::EventAdapter;
 pub use history_service::HistoryAdapter;
 pub use key_service::KeyAdapter;
 pub use port_service::PortAdapter;
-pub use server::{Listeners, serve};
+pub use server::{Listeners, Protection, serve};
+pub use settings_service::SettingsAdapter;
 pub use system_service::{SystemAdapter, SystemSource};
 pub use traffic_service::TrafficAdapter;
 pub use xray_service::XrayAdapter;
@@ -53,6 +75,18 @@ pub struct Services {
     pub xray: XrayServiceServer<XrayAdapter>,
     /// Saved configurations of the core.
     pub backups: BackupServiceServer<BackupAdapter>,
+    /// What happened.
+    pub events: EventServiceServer<EventAdapter>,
+    /// What can be set while the agent runs.
+    pub settings: SettingsServiceServer<SettingsAdapter>,
+    /// Sampling and booking.
+    pub collector: CollectorServiceServer<CollectorAdapter>,
+    /// The self-checks.
+    pub checks: CheckServiceServer<CheckAdapter>,
+    /// Visited domains.
+    pub domains: DomainServiceServer<DomainAdapter>,
+    /// Changes under way, whose callers may have gone away.
+    pub changes: Changes,
 }
 
 /// The domain services.
@@ -71,20 +105,38 @@ pub struct DomainServices {
     pub xray: XrayService,
     /// Saved configurations of the core.
     pub backups: BackupService,
+    /// What can be set while the agent runs.
+    pub settings: SettingsService,
+    /// Sampling and booking.
+    pub collector: CollectorService,
+    /// What happened.
+    pub events: EventService,
+    /// The host, and the services of this installation.
+    pub system: SystemService,
+    /// The self-checks.
+    pub checks: CheckService,
+    /// Visited domains.
+    pub domains: DomainService,
 }
 
 impl Services {
     /// Puts the adapters around the domain services; `shutdown` ends streams.
     pub fn new(domain: DomainServices, system: Arc<SystemSource>, shutdown: CancellationToken) -> Self {
-        let links = domain.links;
+        let (links, changes) = (domain.links, Changes::default());
         Self {
-            keys: KeyServiceServer::new(KeyAdapter::new(domain.keys, links.clone())),
+            keys: KeyServiceServer::new(KeyAdapter::new(domain.keys, links.clone(), changes.clone())),
             traffic: TrafficServiceServer::new(TrafficAdapter::new(domain.traffic, shutdown.clone())),
-            history: HistoryServiceServer::new(HistoryAdapter::new(domain.history, shutdown)),
-            ports: PortServiceServer::new(PortAdapter::new(domain.ports)),
-            system: SystemServiceServer::new(SystemAdapter::new(system)),
-            xray: XrayServiceServer::new(XrayAdapter::new(domain.xray, links)),
-            backups: BackupServiceServer::new(BackupAdapter::new(domain.backups)),
+            history: HistoryServiceServer::new(HistoryAdapter::new(domain.history, shutdown.clone())),
+            ports: PortServiceServer::new(PortAdapter::new(domain.ports, changes.clone())),
+            system: SystemServiceServer::new(SystemAdapter::new(system, domain.system)),
+            xray: XrayServiceServer::new(XrayAdapter::new(domain.xray, links, changes.clone())),
+            backups: BackupServiceServer::new(BackupAdapter::new(domain.backups, changes.clone())),
+            events: EventServiceServer::new(EventAdapter::new(domain.events, shutdown)),
+            settings: SettingsServiceServer::new(SettingsAdapter::new(domain.settings)),
+            collector: CollectorServiceServer::new(CollectorAdapter::new(domain.collector)),
+            checks: CheckServiceServer::new(CheckAdapter::new(domain.checks)),
+            domains: DomainServiceServer::new(DomainAdapter::new(domain.domains)),
+            changes,
         }
     }
 }

@@ -7,17 +7,19 @@ use portmeter_proto::v1::{
 };
 use tonic::{Request, Response, Status};
 
+use super::changes::Changes;
 use super::convert;
 use crate::services::PortService;
 
 /// The adapter around the port service.
 pub struct PortAdapter {
     ports: PortService,
+    changes: Changes,
 }
 
 impl PortAdapter {
-    pub(super) fn new(ports: PortService) -> Self {
-        Self { ports }
+    pub(super) fn new(ports: PortService, changes: Changes) -> Self {
+        Self { ports, changes }
     }
 }
 
@@ -51,12 +53,16 @@ impl Rpc for PortAdapter {
     }
 
     async fn reset_ports(&self, _: Request<ResetPortsRequest>) -> Result<Response<ResetPortsResponse>, Status> {
-        let cleared_count = convert::count(self.ports.reset().await?);
+        let ports = self.ports.clone();
+        let cleared_count = self.changes.run(async move { ports.reset().await }).await?;
+        let cleared_count = convert::count(cleared_count);
         Ok(Response::new(ResetPortsResponse { cleared_count }))
     }
 
     async fn assign_ports(&self, _: Request<AssignPortsRequest>) -> Result<Response<AssignPortsResponse>, Status> {
-        let assigned_count = convert::count(self.ports.assign().await?);
+        let ports = self.ports.clone();
+        let assigned_count = self.changes.run(async move { ports.assign().await }).await?;
+        let assigned_count = convert::count(assigned_count);
         Ok(Response::new(AssignPortsResponse { assigned_count }))
     }
 }

@@ -1,9 +1,14 @@
 //! Serving the services: TCP for those who have the API key, the unix socket for its owner.
 
+use std::time::Duration;
+
+use portmeter_listener::tls::ServerTls;
+use portmeter_listener::{Connections, connections_that_fit};
 use portmeter_proto::FILE_DESCRIPTOR_SET;
 use portmeter_proto::api_key::ApiKey;
+use portmeter_proto::reason::DETAILS_DESCRIPTOR_SET;
 use tokio::net::{TcpListener, UnixListener};
-use tokio_stream::wrappers::{TcpListenerStream, UnixListenerStream};
+use tokio_stream::wrappers::UnixListenerStream;
 use tokio_util::sync::CancellationToken;
 use tonic::service::InterceptorLayer;
 use tonic::transport::Server;
@@ -12,6 +17,18 @@ use tonic_health::pb::health_server::{Health, HealthServer};
 
 use super::Services;
 use super::auth::RequireApiKey;
+use super::deadline::DeadlineLayer;
+use super::incoming::incoming;
+
+/// How often a quiet connection is asked whether the other side is still there, and how long it may take to say so.
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(60);
+const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// The largest metadata of a call, in bytes; a key and a deadline take a hundred.
+const HEADER_LIST_BYTES_MAX: u32 = 16 * 1024;
+
+/// Most calls of one connection at a time, streams included.
+const STREAMS_MAX: u32 = 256;
 
 /// The sockets, bound before anything was changed.
 pub struct Listeners {
@@ -21,22 +38,39 @@ pub struct Listeners {
     pub unix: UnixListener,
 }
 
+/// What protects the services over TCP.
+pub struct Protection {
+    /// The key that callers send.
+    pub api_key: ApiKey,
+    /// TLS, where it is spoken.
+    pub tls: Option<ServerTls>,
+    /// Most connections at a time; beyond it those without the key make room.
+    pub connections_max: usize,
+    /// How many wrong keys one address may send a minute; 0: any number.
+    pub failed_keys_per_minute: u32,
+}
+
 /// Serves until `shutdown`, then lets running calls finish.
 pub async fn serve<H: Health>(
     listeners: Listeners,
     services: Services,
     health: HealthServer<H>,
-    api_key: ApiKey,
+    protection: Protection,
     shutdown: CancellationToken,
 ) -> Result<(), tonic::transport::Error> {
+    let require_key = RequireApiKey::new(protection.api_key, protection.failed_keys_per_minute);
     let with_key = Server::builder()
-        .tcp_nodelay(true)
-        .layer(InterceptorLayer::new(RequireApiKey(api_key)));
-    let tcp = routes(with_key, services.clone(), health.clone()).serve_with_incoming_shutdown(
-        TcpListenerStream::new(listeners.tcp),
-        shutdown.clone().cancelled_owned(),
-    );
-    let unix = routes(Server::builder(), services, health)
+        .http2_keepalive_interval(Some(KEEP_ALIVE_INTERVAL))
+        .http2_keepalive_timeout(Some(KEEP_ALIVE_TIMEOUT))
+        .http2_max_header_list_size(HEADER_LIST_BYTES_MAX)
+        .max_concurrent_streams(STREAMS_MAX)
+        .layer(DeadlineLayer)
+        .layer(InterceptorLayer::new(require_key));
+    let connections = Connections::new(connections_that_fit(protection.connections_max));
+    let incoming = incoming(listeners.tcp, protection.tls, connections, shutdown.clone());
+    let tcp = routes(with_key, services.clone(), health.clone())
+        .serve_with_incoming_shutdown(incoming, shutdown.clone().cancelled_owned());
+    let unix = routes(Server::builder().layer(DeadlineLayer), services, health)
         .serve_with_incoming_shutdown(UnixListenerStream::new(listeners.unix), shutdown.cancelled_owned());
     tokio::try_join!(tcp, unix)?;
     Ok(())
@@ -47,6 +81,7 @@ fn routes<L: Clone, H: Health>(mut server: Server<L>, services: Services, health
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(DETAILS_DESCRIPTOR_SET)
     };
     let (v1, v1alpha) = (reflection().build_v1(), reflection().build_v1alpha());
     let well_formed = "the committed descriptors are well formed";
@@ -62,4 +97,9 @@ fn routes<L: Clone, H: Health>(mut server: Server<L>, services: Services, health
         .add_service(services.system)
         .add_service(services.xray)
         .add_service(services.backups)
+        .add_service(services.events)
+        .add_service(services.settings)
+        .add_service(services.collector)
+        .add_service(services.checks)
+        .add_service(services.domains)
 }

@@ -4,15 +4,17 @@ use std::sync::{Arc, Mutex};
 
 use portmeter_proto::v1::system_service_server::SystemService as Rpc;
 use portmeter_proto::v1::{
-    AttachedInterface, ConnectionSource, GetStateRequest, GetStateResponse, GetVersionRequest, GetVersionResponse,
-    Hook, Unattributed,
+    AttachedInterface, ConnectionSource, GetHostResourcesRequest, GetHostResourcesResponse, GetStateRequest,
+    GetStateResponse, GetVersionRequest, GetVersionResponse, Hook, ListManagedServicesRequest,
+    ListManagedServicesResponse, ManagedService, RestartManagedServiceRequest, RestartManagedServiceResponse,
+    ServiceState, Unattributed,
 };
 use tonic::{Request, Response, Status};
 
 use super::convert;
 use crate::counters::{self, CounterReader};
 use crate::kernel::{self, Attached, Kernel};
-use crate::services::ServiceError;
+use crate::services::{Managed, ManagedState, ServiceError, SystemService};
 use crate::state::AgentState;
 use crate::store::Store;
 use portmeter_proto::reason::Reason;
@@ -32,11 +34,12 @@ pub struct SystemSource {
 /// The adapter around the agent's state.
 pub struct SystemAdapter {
     source: Arc<SystemSource>,
+    service: SystemService,
 }
 
 impl SystemAdapter {
-    pub(super) fn new(source: Arc<SystemSource>) -> Self {
-        Self { source }
+    pub(super) fn new(source: Arc<SystemSource>, service: SystemService) -> Self {
+        Self { source, service }
     }
 }
 
@@ -64,6 +67,39 @@ impl Rpc for SystemAdapter {
             connection_source: connection_source(source.reader.connection_source()).into(),
             connection_corrections: source.state.connection_corrections(),
         }))
+    }
+
+    async fn get_host_resources(
+        &self,
+        _: Request<GetHostResourcesRequest>,
+    ) -> Result<Response<GetHostResourcesResponse>, Status> {
+        let resources = self.service.resources().await?;
+        Ok(Response::new(GetHostResourcesResponse {
+            cpu_percent: resources.cpu_percent,
+            cpu_count: resources.cpu_count,
+            memory_total_bytes: resources.memory.total_bytes,
+            memory_available_bytes: resources.memory.available_bytes,
+            memory_used_bytes: resources.memory.used_bytes(),
+            disk_total_bytes: resources.disk.total_bytes,
+            disk_used_bytes: resources.disk.used_bytes,
+            disk_free_bytes: resources.disk.free_bytes,
+        }))
+    }
+
+    async fn list_managed_services(
+        &self,
+        _: Request<ListManagedServicesRequest>,
+    ) -> Result<Response<ListManagedServicesResponse>, Status> {
+        let services = self.service.list().await.into_iter().map(managed).collect();
+        Ok(Response::new(ListManagedServicesResponse { services }))
+    }
+
+    async fn restart_managed_service(
+        &self,
+        request: Request<RestartManagedServiceRequest>,
+    ) -> Result<Response<RestartManagedServiceResponse>, Status> {
+        self.service.restart(&request.get_ref().name).await?;
+        Ok(Response::new(RestartManagedServiceResponse {}))
     }
 }
 
@@ -97,6 +133,22 @@ fn connection_source(source: counters::ConnectionSource) -> ConnectionSource {
     match source {
         counters::ConnectionSource::Kernel => ConnectionSource::Kernel,
         counters::ConnectionSource::SocketTables => ConnectionSource::SocketTables,
+    }
+}
+
+fn managed(managed: Managed) -> ManagedService {
+    let state = match managed.state {
+        ManagedState::Active => ServiceState::Active,
+        ManagedState::Inactive => ServiceState::Inactive,
+        ManagedState::Failed => ServiceState::Failed,
+        ManagedState::Unknown => ServiceState::Unspecified,
+    };
+    ManagedService {
+        name: managed.name.word().to_owned(),
+        state: state.into(),
+        unit: managed.unit.unwrap_or_default(),
+        url: managed.url,
+        http_status: managed.http_status.map(u32::from),
     }
 }
 

@@ -9,20 +9,21 @@ use portmeter_proto::v1::{
 };
 use tonic::{Request, Response, Status};
 
+use super::changes::Changes;
 use super::convert;
 use crate::services::{LinkService, Rotation, XrayService};
 use crate::xray::core::{CoreMode, CoreState};
-use crate::xray::link::FINGERPRINT;
 
 /// The adapter around the service of the core.
 pub struct XrayAdapter {
     xray: XrayService,
     links: LinkService,
+    changes: Changes,
 }
 
 impl XrayAdapter {
-    pub(super) fn new(xray: XrayService, links: LinkService) -> Self {
-        Self { xray, links }
+    pub(super) fn new(xray: XrayService, links: LinkService, changes: Changes) -> Self {
+        Self { xray, links, changes }
     }
 }
 
@@ -42,6 +43,7 @@ impl Rpc for XrayAdapter {
             api_address: self.xray.settings().core.api_listen.to_string(),
             last_error: errors.into_iter().flatten().next().unwrap_or_default(),
             drift_count: convert::count(drift_count),
+            flow: self.xray.settings().core.flow,
         }))
     }
 
@@ -60,7 +62,8 @@ impl Rpc for XrayAdapter {
     }
 
     async fn synchronize(&self, _: Request<SynchronizeRequest>) -> Result<Response<SynchronizeResponse>, Status> {
-        let done = self.xray.synchronize().await?;
+        let xray = self.xray.clone();
+        let done = self.changes.run(async move { xray.synchronize().await }).await?;
         Ok(Response::new(SynchronizeResponse {
             applied_count: convert::count(done.applied_count),
             is_file_written: done.is_file_written,
@@ -94,7 +97,8 @@ impl Rpc for XrayAdapter {
         &self,
         _: Request<VerifyRealityRequest>,
     ) -> Result<Response<VerifyRealityResponse>, Status> {
-        let repairs = self.xray.verify_reality().await?;
+        let xray = self.xray.clone();
+        let repairs = self.changes.run(async move { xray.verify_reality().await }).await?;
         Ok(Response::new(VerifyRealityResponse { repairs }))
     }
 
@@ -105,7 +109,7 @@ impl Rpc for XrayAdapter {
             public_key: first.public_key.to_string(),
             server_name: first.server_name,
             short_id: first.short_id.to_string(),
-            fingerprint: FINGERPRINT.to_owned(),
+            fingerprint: self.links.fingerprint(),
             flow: first.flow,
             server_host: self.links.host().await?.to_string(),
         }))
@@ -117,11 +121,12 @@ impl Rpc for XrayAdapter {
     ) -> Result<Response<RotateRealityResponse>, Status> {
         let request = request.into_inner();
         let rotation = Rotation {
-            key_id: &request.key_id,
+            key_id: request.key_id,
             private_key: request.private_key,
             grace_seconds: request.grace_seconds,
         };
-        let rotated = self.xray.rotate(&rotation).await?;
+        let xray = self.xray.clone();
+        let rotated = self.changes.run(async move { xray.rotate(&rotation).await }).await?;
         Ok(Response::new(RotateRealityResponse {
             public_key: rotated.public_key.to_string(),
             short_id: rotated.short_id.to_string(),
@@ -130,7 +135,8 @@ impl Rpc for XrayAdapter {
     }
 
     async fn restart_core(&self, _: Request<RestartCoreRequest>) -> Result<Response<RestartCoreResponse>, Status> {
-        self.xray.restart().await?;
+        let xray = self.xray.clone();
+        self.changes.run(async move { xray.restart().await }).await?;
         Ok(Response::new(RestartCoreResponse {}))
     }
 }

@@ -57,6 +57,14 @@ pub struct Taken {
     pub gap: Option<Gap>,
 }
 
+impl Taken {
+    /// The bytes in it, of all ports.
+    pub fn total_bytes(&self) -> u64 {
+        let bytes = |port: &TakenPort| port.pending.sum().traffic.total_bytes();
+        self.ports.iter().map(bytes).sum()
+    }
+}
+
 /// The highest of all keys together at one sample.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Peak {
@@ -94,6 +102,8 @@ struct State {
     recent: Recent,
     /// Bytes of keys seen by others than the sampler since its last pass.
     unseen_bytes: u64,
+    /// Whether nobody but the writer reads the counters for the ledger.
+    is_paused: bool,
 }
 
 #[derive(Default)]
@@ -153,13 +163,28 @@ impl Samples {
                 taken_gap: None,
                 recent: Recent::default(),
                 unseen_bytes: 0,
+                is_paused: false,
             }),
         }
     }
 
-    /// The sampler's pass over all ports.
+    /// From now on only the writer reads the counters, or the sampler and answers do again. What the kernel counts
+    /// meanwhile is there when the writer reads.
+    pub fn set_paused(&self, is_paused: bool) {
+        self.lock().is_paused = is_paused;
+    }
+
+    /// When all ports were last read.
+    pub fn read_at(&self) -> Option<DateTime<Utc>> {
+        self.lock().read_at
+    }
+
+    /// The sampler's pass over all ports; none while it is paused.
     pub fn sample(&self, at: DateTime<Utc>, reader: &dyn CounterReader, connections: &dyn Fn(u16) -> Option<u64>) {
         let mut state = self.lock();
+        if state.is_paused {
+            return;
+        }
         let minute = Minute::of(at);
         let (mut peak, mut key_bytes) = (Peak::default(), 0);
         state.pass(at, reader, connections, |port, step| {
@@ -261,7 +286,7 @@ impl Samples {
     /// any more: the caller looks again.
     ///
     /// The ports are sampled for it, so that what was answered once, a highest number of connections for example, is in
-    /// every later answer too.
+    /// every later answer too. While sampling is paused an answer ends where it was paused.
     pub fn unbooked(
         &self,
         sequence: u64,
@@ -354,7 +379,11 @@ impl State {
     }
 
     fn view(&mut self, number: u16, at: DateTime<Utc>, reader: &dyn CounterReader) -> (Pending, bool) {
-        let Some(index) = self.sample_port(number, at, reader) else {
+        let place = match self.is_paused {
+            true => self.numbers.binary_search(&number).ok(),
+            false => self.sample_port(number, at, reader),
+        };
+        let Some(index) = place else {
             return Default::default();
         };
         let port = &self.ports[index];

@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use super::cut::cut;
 use crate::cut_off::CutOff;
+use crate::store::Store;
 use crate::xray::api::plan::{self, Step};
 use crate::xray::api::{ApiError, CoreApi, CoreVersion, LiveInbound, Mismatch};
 use crate::xray::wanted::{CoreSettings, Wanted, WantedInbound, tag_of, uuid_of_tag};
@@ -59,6 +60,8 @@ pub(super) struct Applier {
     /// `None` where nobody runs a core.
     api: Option<CoreApi>,
     cut_off: Arc<CutOff>,
+    /// Where is told what could not be cut off.
+    store: Arc<Store>,
     /// The ports of Portmeter's inbounds in the core, by uuid.
     live: BTreeMap<Uuid, u16>,
     /// The core's own words about its version, once it has said them.
@@ -67,11 +70,12 @@ pub(super) struct Applier {
 
 impl Applier {
     /// For a core whose API is asked through `api`.
-    pub(super) fn new(settings: CoreSettings, api: Option<CoreApi>, cut_off: Arc<CutOff>) -> Self {
+    pub(super) fn new(settings: CoreSettings, api: Option<CoreApi>, cut_off: Arc<CutOff>, store: Arc<Store>) -> Self {
         Self {
             settings,
             api,
             cut_off,
+            store,
             live: BTreeMap::new(),
             version: None,
         }
@@ -87,6 +91,11 @@ impl Applier {
             *api = CoreApi::new(self.settings.api_listen, known);
         }
         self.version = version.map(str::to_owned);
+    }
+
+    /// Has inbounds these settings from now on.
+    pub(super) fn tell(&mut self, settings: CoreSettings) {
+        self.settings = settings;
     }
 
     /// The keys that the core has, as it was last seen; `None` where nobody runs one.
@@ -111,7 +120,7 @@ impl Applier {
                 tracing::warn!(%uuid, %error, "the core still has the inbound of a key that has to go");
                 outcome = Applied::Later;
             }
-            cut(&self.cut_off, port).await;
+            cut(&self.cut_off, &self.store, port).await;
         }
         if let Some(inbound) = &change.wanted
             && !self.add(&api, inbound).await?
@@ -142,6 +151,7 @@ impl Applier {
         let Some(api) = self.api.clone() else {
             return Ok(Pass::default());
         };
+        self.tell(wanted.settings.clone());
         let found = api.list().await?;
         self.note(&found);
         let mut pass = Pass::default();
@@ -194,7 +204,7 @@ impl Applier {
         api.remove(tag).await?;
         let port = uuid_of_tag(tag).and_then(|uuid| self.live.remove(&uuid));
         if let Some(port) = port {
-            cut(&self.cut_off, port).await;
+            cut(&self.cut_off, &self.store, port).await;
         }
         Ok(())
     }

@@ -9,7 +9,8 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::file::FileError;
-use super::{Shared, SynchronizeError};
+use super::{Shared, SynchronizeError, told};
+use crate::outage::{Outage, Turn};
 use crate::xray::core::{Core, CoreError, Places, Started};
 
 /// The file is written at most this often on behalf of key operations: the core reads it when it starts, and until then a
@@ -61,6 +62,11 @@ pub struct Keeper {
     written_at: Option<Instant>,
     /// When the file is to follow what was changed.
     next_write: Option<Instant>,
+    /// Whether the core has ended by itself and was not started since.
+    has_ended: bool,
+    /// What was told of the file and of the core's start.
+    file_outage: Outage,
+    start_outage: Outage,
 }
 
 /// What has happened.
@@ -80,6 +86,9 @@ impl Keeper {
             queue,
             written_at: None,
             next_write: None,
+            has_ended: false,
+            file_outage: Outage::default(),
+            start_outage: Outage::default(),
         }
     }
 
@@ -93,8 +102,8 @@ impl Keeper {
         let _ = self.start().await;
     }
 
-    /// Runs until `shutdown`; the file then is what is wanted, and the core is stopped where that is configured.
-    pub async fn run(mut self, shutdown: CancellationToken, stop_core: bool) {
+    /// Runs until `shutdown`; the file then is what is wanted, and the core is stopped where `stop_core` says so then.
+    pub async fn run(mut self, shutdown: CancellationToken, stop_core: impl FnOnce() -> bool) {
         loop {
             match self.next(&shutdown).await {
                 Event::Told(command) => self.obey(command).await,
@@ -102,6 +111,8 @@ impl Keeper {
                 Event::StartDue => drop(self.start().await),
                 Event::Ended(reason) => {
                     tracing::error!(reason, "the core has ended");
+                    self.has_ended = true;
+                    self.shared.store.note_event(told::ended(&reason)).await;
                     self.shared.state.set_core(self.core.facts());
                 }
                 Event::Stop => break,
@@ -110,7 +121,9 @@ impl Keeper {
         if self.shared.writes_asked.load(Ordering::Relaxed) > *self.shared.writes_done.borrow() {
             drop(self.write("stop").await);
         }
-        if stop_core && let Err(error) = self.core.stop().await {
+        if stop_core()
+            && let Err(error) = self.core.stop().await
+        {
             tracing::warn!(%error, "the core could not be stopped");
         }
     }
@@ -158,6 +171,7 @@ impl Keeper {
         if let Err(error) = &written {
             tracing::error!(%error, "the core's configuration file does not follow the keys");
         }
+        self.tell_of_file(&written).await;
         let error = written.as_ref().err().map(ToString::to_string);
         self.shared.state.set_file_error(error);
         self.shared.writes_done.send_replace(asked);
@@ -173,6 +187,7 @@ impl Keeper {
         }
         let started = self.core.ensure_started(&self.places()).await;
         self.shared.state.set_core(self.core.facts());
+        self.tell_of_start(&started).await;
         match started {
             Ok(how @ (Started::New | Started::Adopted)) => {
                 tracing::info!(?how, process_id = self.core.facts().process_id, "the core runs");
@@ -185,6 +200,28 @@ impl Keeper {
                 Err(error.into())
             }
         }
+    }
+
+    async fn tell_of_file(&mut self, written: &Result<bool, FileError>) {
+        let turn = self.file_outage.turn(written.is_err(), std::time::Instant::now());
+        match (turn, written) {
+            (Some(Turn::Begins), Err(error)) => self.shared.store.note_event(told::file_fails(error)).await,
+            (Some(Turn::Ends), _) => self.shared.store.note_event(told::file_follows()).await,
+            _ => {}
+        }
+    }
+
+    async fn tell_of_start(&mut self, started: &Result<Started, CoreError>) {
+        let turn = self.start_outage.turn(started.is_err(), std::time::Instant::now());
+        let event = match started {
+            // That it had not come up before is over with this.
+            Ok(Started::New) => told::started(std::mem::take(&mut self.has_ended) || turn == Some(Turn::Ends)),
+            Ok(Started::Adopted) => told::adopted(),
+            Ok(Started::AlreadyRunning | Started::NotOurs) => return,
+            Err(error) if turn == Some(Turn::Begins) => told::not_started(error),
+            Err(_) => return,
+        };
+        self.shared.store.note_event(event).await;
     }
 
     async fn restart(&mut self) -> Result<(), SynchronizeError> {

@@ -11,6 +11,7 @@ mod drift;
 mod file;
 mod keeper;
 mod state;
+mod told;
 mod wanted;
 mod watcher;
 
@@ -57,7 +58,8 @@ pub struct Reconciler {
 /// What the tasks and their callers share.
 struct Shared {
     store: Arc<Store>,
-    settings: XraySettings,
+    /// The configuration's; see [`Self::settings`].
+    configured: XraySettings,
     file: ConfigurationFile,
     /// Whoever has it changes keys and the core; nobody else does meanwhile.
     applier: Mutex<Applier>,
@@ -109,9 +111,9 @@ impl Reconciler {
         let (commands, queue) = mpsc::channel(QUEUE_CAPACITY);
         let state = State::new(core.facts());
         let shared = Arc::new(Shared {
+            applier: Mutex::new(Applier::new(settings.core.clone(), api, cut_off, Arc::clone(&store))),
             store,
-            applier: Mutex::new(Applier::new(settings.core.clone(), api, cut_off)),
-            settings,
+            configured: settings,
             file,
             commands,
             writes_asked: AtomicU64::new(0),
@@ -159,9 +161,9 @@ impl Reconciler {
         self.facts().core.mode != CoreMode::None
     }
 
-    /// What the configuration says of the core.
-    pub fn settings(&self) -> &XraySettings {
-        &self.shared.settings
+    /// What the configuration says of the core, and what is set over it.
+    pub fn settings(&self) -> XraySettings {
+        self.shared.configured.with(&self.shared.store.snapshot().settings)
     }
 
     /// The configuration file and its backups.
@@ -172,7 +174,8 @@ impl Reconciler {
     /// A key's inbound as it is, or would be were the key enabled; `None` without a port.
     pub fn wanted_inbound(&self, key: &Key) -> Option<WantedInbound> {
         let snapshot = self.shared.store.snapshot();
-        wanted::wanted_inbound(key, &snapshot, &self.shared.settings, self.shared.store.now())
+        let settings = self.shared.configured.with(&snapshot.settings);
+        wanted::wanted_inbound(key, &snapshot, &settings, self.shared.store.now())
     }
 
     /// Everything that is wanted of the core at this moment.
@@ -209,6 +212,7 @@ impl Operation<'_> {
         tracing::warn!(uuid = %inbound.uuid, "the core does not take a key over its API; it is restarted");
         let restarted = self.shared.command(Command::Restart).await;
         restarted.map_err(|error| Refusal::Core(error.to_string()))?;
+        self.shared.store.note_event(told::restarted_for_key()).await;
         let change = KeyChange {
             gone: None,
             wanted: Some(inbound.clone()),
@@ -234,6 +238,22 @@ impl Operation<'_> {
         })
     }
 
+    /// Brings file and core to changed settings. What is refused is an error, and the caller takes it back; a core that is
+    /// absent has them when it is back.
+    pub async fn apply_settings(&mut self) -> Result<Applied, SynchronizeError> {
+        match self.synchronize().await {
+            Ok(_) if self.applier.live().is_some() => Ok(Applied::Live),
+            Ok(_) => Ok(Applied::Later),
+            Err(error @ (SynchronizeError::File(_) | SynchronizeError::Refused(_))) => Err(error),
+            Err(error) => {
+                tracing::warn!(%error, "changed settings wait for the core");
+                self.shared.ask_write();
+                self.shared.look_again.notify_one();
+                Ok(Applied::Later)
+            }
+        }
+    }
+
     /// Restarts the core with the wanted configuration; every connection of every key drops.
     pub async fn restart_core(&mut self) -> Result<(), SynchronizeError> {
         self.shared.command(Command::Restart).await?;
@@ -253,11 +273,15 @@ impl Shared {
     async fn lock_applier(&self) -> MutexGuard<'_, Applier> {
         let mut applier = self.applier.lock().await;
         applier.meet(self.state.facts().core.version.as_deref());
+        let settings = self.configured.with(&self.store.snapshot().settings);
+        applier.tell(settings.core);
         applier
     }
 
     fn wanted(&self) -> Wanted {
-        wanted::wanted(&self.store.snapshot(), &self.settings, self.store.now())
+        let snapshot = self.store.snapshot();
+        let settings = self.configured.with(&snapshot.settings);
+        wanted::wanted(&snapshot, &settings, self.store.now())
     }
 
     fn next_expiry(&self) -> Option<DateTime<Utc>> {

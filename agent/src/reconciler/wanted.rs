@@ -1,4 +1,4 @@
-//! The wanted state in the core's terms: the store's keys and identities with the configuration's settings. Plain
+//! The wanted state in the core's terms: the store's keys, identities and settings over the configuration's. Plain
 //! functions.
 
 use std::sync::Arc;
@@ -6,11 +6,12 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 
 use crate::config::XrayConfig;
+use crate::settings::{Stored, XRAY_FLOW, XRAY_SNI};
 use crate::store::{Key, Snapshot};
 use crate::xray::reality::{Identity, PrivateKey, ShortId};
 use crate::xray::wanted::{CoreSettings, Reality, Wanted, WantedInbound};
 
-/// What the configuration says of the core.
+/// What the configuration says of the core, or what is set over it.
 #[derive(Debug, Clone)]
 pub struct XraySettings {
     /// What all inbounds share.
@@ -19,6 +20,8 @@ pub struct XraySettings {
     pub dest: String,
     /// The server names of identities that name none.
     pub server_names: Vec<String>,
+    /// What comes before the server's names, whoever names them.
+    pub sni: Option<String>,
 }
 
 impl XraySettings {
@@ -30,10 +33,29 @@ impl XraySettings {
                 flow: config.flow.clone(),
                 max_time_diff_ms: config.max_time_diff_seconds.saturating_mul(1000),
                 api_listen: config.api_listen,
+                access_log: None,
             },
             dest: config.dest.clone(),
             server_names: config.server_names.clone(),
+            sni: None,
         }
+    }
+
+    /// The same with what is set over it.
+    pub fn with(&self, stored: &Stored) -> Self {
+        let mut settings = self.clone();
+        if let Some(flow) = stored.text(XRAY_FLOW) {
+            flow.clone_into(&mut settings.core.flow);
+        }
+        settings.sni = stored.text(XRAY_SNI).map(str::to_owned);
+        settings
+    }
+
+    /// The server names of an identity that has none of its own, under a server that has these.
+    pub fn shared_server_names(&self, server: &[String]) -> Vec<String> {
+        let named = if server.is_empty() { &self.server_names } else { server };
+        let others = named.iter().filter(|name| Some(*name) != self.sni.as_ref());
+        self.sni.iter().chain(others).cloned().collect()
     }
 }
 
@@ -102,8 +124,6 @@ fn reality(own: &Identity, server: &Identity, settings: &XraySettings, now: Date
     };
     let old = old.as_ref().filter(|old| old.until > now).map(|old| &old.short_id);
     let short_ids: Vec<ShortId> = current.into_iter().chain(old).cloned().collect();
-    let server_names = [&own.server_names, &server.server_names, &settings.server_names];
-    let named = server_names.into_iter().find(|names| !names.is_empty());
     Arc::new(Reality {
         private_key: private_key.unwrap_or_else(PrivateKey::generate),
         short_ids,
@@ -112,6 +132,59 @@ fn reality(own: &Identity, server: &Identity, settings: &XraySettings, now: Date
             .clone()
             .or_else(|| server.dest.clone())
             .unwrap_or_else(|| settings.dest.clone()),
-        server_names: named.cloned().unwrap_or_default(),
+        server_names: match own.server_names.is_empty() {
+            true => settings.shared_server_names(&server.server_names),
+            false => own.server_names.clone(),
+        },
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::settings::Value;
+
+    fn names(texts: &[&str]) -> Vec<String> {
+        texts.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn what_is_set_lies_over_the_configuration() {
+        let configured = XraySettings::of(&XrayConfig {
+            server_names: names(&["a.example", "b.example"]),
+            ..XrayConfig::default()
+        });
+        let unset = configured.with(&Stored::default());
+        assert_eq!(unset.core.flow, "xtls-rprx-vision");
+        assert_eq!(unset.shared_server_names(&[]), ["a.example", "b.example"]);
+        let stored = Stored {
+            values: BTreeMap::from([(XRAY_FLOW, Value::from("")), (XRAY_SNI, Value::from("b.example"))]),
+            ..Stored::default()
+        };
+        let set = configured.with(&stored);
+        assert_eq!(set.core.flow, "");
+        assert_eq!(set.shared_server_names(&[]), ["b.example", "a.example"], "each once");
+        let of_server = names(&["c.example"]);
+        assert_eq!(set.shared_server_names(&of_server), ["b.example", "c.example"]);
+    }
+
+    #[test]
+    fn a_key_with_names_of_its_own_keeps_them() {
+        let stored = Stored {
+            values: BTreeMap::from([(XRAY_SNI, Value::from("set.example"))]),
+            ..Stored::default()
+        };
+        let settings = XraySettings::of(&XrayConfig::default()).with(&stored);
+        let own = Identity {
+            server_names: names(&["own.example"]),
+            ..Identity::default()
+        };
+        let server = Identity::generate();
+        let now = Utc::now();
+        assert_eq!(reality(&own, &server, &settings, now).server_names, ["own.example"]);
+        let shared = reality(&Identity::default(), &server, &settings, now);
+        assert_eq!(shared.server_names, ["set.example", "www.microsoft.com"]);
+    }
 }

@@ -9,6 +9,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::Shared;
 use super::applier::Applier;
+use super::told;
+use crate::outage::{Outage, Turn};
+use crate::store::NewEvent;
 
 /// How often the core is asked for how long it has been running: a restart is noticed within this time.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -19,6 +22,13 @@ const RESTART_TOLERANCE: Duration = Duration::from_millis(1500);
 /// How often everything is compared although nothing seems to have changed: others may use the core's API too.
 const FULL_INTERVAL: Duration = Duration::from_secs(60);
 
+/// How long the core's API is silent before that is told: a restart takes some seconds.
+const SILENCE_LIMIT: Duration = Duration::from_secs(10);
+
+/// How long keys and clients differ before that is told, and how often is looked.
+const DRIFT_LIMIT: Duration = Duration::from_secs(30);
+const DRIFT_INTERVAL: Duration = Duration::from_secs(5);
+
 /// The task.
 pub struct Watcher {
     shared: Arc<Shared>,
@@ -27,6 +37,11 @@ pub struct Watcher {
     compared_at: Option<Instant>,
     /// When an old short id stops being accepted.
     expiry: Option<DateTime<Utc>>,
+    drift_checked_at: Option<Instant>,
+    /// What was told of the core's API, of keys that it refuses, and of drift.
+    silence: Outage,
+    refusal: Outage,
+    drift: Outage,
 }
 
 impl Watcher {
@@ -36,6 +51,10 @@ impl Watcher {
             running_since: None,
             compared_at: None,
             expiry: None,
+            drift_checked_at: None,
+            silence: Outage::lasting(SILENCE_LIMIT),
+            refusal: Outage::default(),
+            drift: Outage::lasting(DRIFT_LIMIT),
         }
     }
 
@@ -50,6 +69,7 @@ impl Watcher {
                 _ = ticks.tick() => false,
             };
             self.look(is_asked).await;
+            self.check_drift().await;
         }
     }
 
@@ -62,7 +82,10 @@ impl Watcher {
             return;
         }
         let before = self.running_since.take();
-        let Some(uptime_seconds) = applier.uptime_seconds().await else {
+        let uptime_seconds = applier.uptime_seconds().await;
+        let silence = self.silence.turn(uptime_seconds.is_none(), std::time::Instant::now());
+        self.tell(silence, told::silent, told::answers).await;
+        let Some(uptime_seconds) = uptime_seconds else {
             if before.is_some() {
                 tracing::warn!("the core's API does not answer");
             }
@@ -90,6 +113,9 @@ impl Watcher {
                 for sentence in &pass.refused {
                     tracing::error!("{sentence}");
                 }
+                let refusal = self.refusal.turn(!pass.refused.is_empty(), std::time::Instant::now());
+                let refuses = || told::refuses(pass.refused.len());
+                self.tell(refusal, refuses, told::refuses_no_more).await;
                 let refused = (!pass.refused.is_empty()).then(|| pass.refused.join("; "));
                 self.shared.state.set_apply_error(refused);
             }
@@ -98,6 +124,26 @@ impl Watcher {
                 self.shared.state.set_apply_error(Some(error.to_string()));
             }
         }
+    }
+
+    /// Tells when keys and clients have differed for a while. What an operation has changed is no drift yet.
+    async fn check_drift(&mut self) {
+        if self.drift_checked_at.is_some_and(|at| at.elapsed() < DRIFT_INTERVAL) {
+            return;
+        }
+        self.drift_checked_at = Some(Instant::now());
+        let count = self.shared.compare().drift_count();
+        let turn = self.drift.turn(count > 0, std::time::Instant::now());
+        self.tell(turn, || told::drifts(count), told::drifts_no_more).await;
+    }
+
+    async fn tell(&self, turn: Option<Turn>, begins: impl FnOnce() -> NewEvent, ends: impl FnOnce() -> NewEvent) {
+        let event = match turn {
+            Some(Turn::Begins) => begins(),
+            Some(Turn::Ends) => ends(),
+            None => return,
+        };
+        self.shared.store.note_event(event).await;
     }
 
     /// Whether an old short id has stopped being accepted since the last look; the file then follows.

@@ -19,6 +19,13 @@ pub struct MissingRights(String);
 #[error("the rights that are not needed cannot be given up: {0}")]
 pub struct ReduceError(String);
 
+impl ReduceError {
+    /// The thread that was to do it has failed.
+    pub(crate) fn of_thread() -> Self {
+        Self("the thread that was to do it has failed".to_owned())
+    }
+}
+
 /// What a process keeps.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Plan {
@@ -120,6 +127,23 @@ pub fn leave_for_program(low_ports: bool) -> Result<(), ReduceError> {
     }
     caps::set(None, CapSet::Effective, &left).map_err(failed)?;
     caps::set(None, CapSet::Permitted, &left).map_err(failed)
+}
+
+/// Has the program that takes this thread's place keep the rights that the thread has. An ordinary user's would be gone
+/// otherwise; root's come back as far as the bounding set has them, which is just as far (`capabilities(7)`).
+pub fn hand_on() -> Result<(), ReduceError> {
+    let failed = |error: caps::errors::CapsError| ReduceError(error.to_string());
+    let kept = read(CapSet::Permitted);
+    caps::set(None, CapSet::Inheritable, &kept).map_err(failed)?;
+    for capability in kept {
+        caps::raise(None, CapSet::Ambient, capability).map_err(failed)?;
+    }
+    Ok(())
+}
+
+/// Whether this thread may bind low ports, or has kept the right to.
+pub(super) fn may_bind_low_ports() -> bool {
+    read(CapSet::Permitted).contains(&Capability::CAP_NET_BIND_SERVICE)
 }
 
 /// Whether binding a port takes a right.

@@ -20,7 +20,7 @@ use crate::kernel::bpffs;
 use capabilities::Plan;
 
 pub use access::{AccessError, check as check_folders};
-pub use capabilities::{MissingRights, ReduceError, check, is_low_port, leave_for_program, with_low_ports};
+pub use capabilities::{MissingRights, ReduceError, check, hand_on, is_low_port, leave_for_program, with_low_ports};
 pub use user::{Account, UnknownUser, name_of};
 
 /// The API key that the operator gives, read while the process could still read everything.
@@ -37,6 +37,13 @@ pub fn settle(config: &Config, undo: &mut Undo) -> Result<GivenKey> {
     capabilities::reduce(&plan)?;
     access::check(config)?;
     Ok(given_key)
+}
+
+/// Whether the listeners of a configuration can be bound with the rights that are left.
+pub fn may_listen(config: &Config) -> bool {
+    let listeners = [config.http.listen, config.grpc.listen, config.metrics.listen];
+    let needs_right = listeners.iter().any(|address| is_low_port(address.port()));
+    !needs_right || capabilities::may_bind_low_ports()
 }
 
 /// Root may make its data folder in anybody's folder, but only for as long as it has all its rights; and not where it

@@ -7,9 +7,11 @@ use portmeter_proto::reason::Reason;
 use uuid::Uuid;
 
 use super::ServiceError;
-use super::keys::NAME_LENGTH_MAX;
+use super::key_rules::NAME_LENGTH_MAX;
 use crate::reconciler::{Operation, Reconciler, XraySettings};
-use crate::store::{NewEvent, RestoreOutcome, RestoredClient, RestoredConfiguration, Snapshot, Store};
+use crate::store::{
+    EventKind, EventSeverity, NewEvent, RestoreOutcome, RestoredClient, RestoredConfiguration, Snapshot, Store,
+};
 use crate::xray::document::{Document, FoundClient, Restored, Summary, restore};
 use crate::xray::files::{self, Backup, BackupError};
 use crate::xray::reality::Identity;
@@ -58,8 +60,13 @@ impl BackupService {
 
     /// Removes one.
     pub async fn delete(&self, name: &str) -> Result<(), ServiceError> {
-        let name = name.to_owned();
-        self.files(move |path| files::delete_backup(path, &name)).await
+        let wanted = name.to_owned();
+        self.files(move |path| files::delete_backup(path, &wanted)).await?;
+        let message = format!("the backup {name} was removed");
+        self.store
+            .note_event(event(EventSeverity::Info, "delete_backup", message))
+            .await;
+        Ok(())
     }
 
     /// What a restore would find.
@@ -73,9 +80,14 @@ impl BackupService {
     pub async fn restore(&self, name: &str, restart_core: bool) -> Result<Restoration, ServiceError> {
         let backup = self.read(name).await?;
         let mut restoration = self.found(&backup).await?;
-        let tried = self.reconciler.file().try_text(backup.to_text()).await;
-        tried
-            .map_err(|error| ServiceError::new(Reason::InvalidArgument, format!("{name} is not restored: {error}")))?;
+        if let Err(error) = self.reconciler.file().try_text(backup.to_text()).await {
+            let message = format!("the configuration of {name} was not restored: the core refuses it");
+            self.store
+                .note_event(event(EventSeverity::Error, "restore", message))
+                .await;
+            let message = format!("{name} is not restored: {error}");
+            return Err(ServiceError::invalid("name", message));
+        }
 
         let mut operation = self.reconciler.operation().await;
         restoration.saved_as = self.reconciler.file().save("pre_restore").await?;
@@ -85,7 +97,7 @@ impl BackupService {
         restoration.skipped.extend(found.remarks.iter().cloned());
         let outcome = self
             .store
-            .restore_configuration(decide(name, &found, &before, self.reconciler.settings()))
+            .restore_configuration(decide(name, &found, &before, &self.reconciler.settings()))
             .await?;
         restoration.created_key_count = outcome.created.len();
         restoration.skipped.extend(outcome.skipped.iter().cloned());
@@ -102,10 +114,7 @@ impl BackupService {
             Err(error) => {
                 self.take_back(&mut operation, &before, &outcome, present.as_ref())
                     .await?;
-                Err(ServiceError::new(
-                    Reason::InvalidArgument,
-                    format!("{name} was taken back: {error}"),
-                ))
+                Err(ServiceError::invalid("name", format!("{name} was taken back: {error}")))
             }
         }
     }
@@ -119,7 +128,7 @@ impl BackupService {
         present: Option<&Document>,
     ) -> Result<(), ServiceError> {
         for key in &outcome.created {
-            self.store.delete_key(key.id).await?;
+            self.store.take_key_back(key.id).await?;
         }
         let key_identities = before.entries.iter().map(|entry| {
             let own = entry.key.identity.as_deref().cloned().unwrap_or_default();
@@ -131,7 +140,7 @@ impl BackupService {
             key_identities: key_identities.collect(),
             clients: Vec::new(),
             event: event(
-                "error",
+                EventSeverity::Error,
                 "restore_taken_back",
                 "a restored configuration was taken back".to_owned(),
             ),
@@ -157,7 +166,7 @@ impl BackupService {
         let name = name.to_owned();
         let text = self.files(move |path| files::read_backup(path, &name)).await?;
         let document = Document::parse(&text);
-        document.map_err(|error| ServiceError::new(Reason::InvalidArgument, error.to_string()))
+        document.map_err(|error| ServiceError::invalid("name", error.to_string()))
     }
 
     async fn files<T: Send + 'static>(
@@ -216,7 +225,7 @@ fn decide(name: &str, found: &Restored, before: &Snapshot, settings: &XraySettin
         key_identities: key_identities.collect(),
         clients: new_clients.collect(),
         event: event(
-            "warning",
+            EventSeverity::Warning,
             "restore",
             format!("the configuration of {name} was restored"),
         ),
@@ -245,7 +254,7 @@ fn filled(own: Identity, server: &Identity) -> Identity {
 fn as_configured(identity: &Identity, settings: &XraySettings) -> Identity {
     let mut identity = identity.clone();
     identity.dest = identity.dest.filter(|dest| *dest != settings.dest);
-    if identity.server_names == settings.server_names {
+    if identity.server_names == settings.shared_server_names(&[]) {
         identity.server_names.clear();
     }
     identity
@@ -267,21 +276,33 @@ fn most_frequent<'a>(identities: impl Iterator<Item = &'a Identity>) -> Option<&
         .map(|(identity, _)| identity)
 }
 
-fn event(severity: &'static str, action: &'static str, message: String) -> NewEvent {
+fn event(severity: EventSeverity, action: &'static str, message: String) -> NewEvent {
     NewEvent {
-        kind: "xray",
+        kind: EventKind::Xray,
         severity,
         service: "xray",
         action,
         message,
-        actor: "operator",
+        details: vec![(
+            "result",
+            if severity == EventSeverity::Error {
+                "failed"
+            } else {
+                "ok"
+            }
+            .to_owned(),
+        )],
+        ..NewEvent::default()
     }
 }
 
 impl From<BackupError> for ServiceError {
     fn from(error: BackupError) -> Self {
         match &error {
-            BackupError::InvalidName => Self::new(Reason::InvalidBackupName, "invalid_filename"),
+            BackupError::InvalidName => Self {
+                reason: Reason::InvalidBackupName,
+                ..Self::invalid("name", "invalid_filename")
+            },
             BackupError::NotFound => Self::new(Reason::BackupNotFound, "backup_not_found"),
             BackupError::Io(_) => Self::internal("The backups cannot be read or written", &error),
         }

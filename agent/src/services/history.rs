@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use portmeter_proto::reason::Reason;
 
 use super::ServiceError;
 use super::keys::find;
@@ -12,8 +11,8 @@ use crate::calendar::{BillingCycle, Day, Minute, Month};
 use crate::ledger::Tally;
 use crate::retention::first_of_newest_days;
 use crate::store::{
-    Bookings, CycleUsage, FirstKept, Granularity, HistoryId, Key, KeyHistory, KeyHistoryWith, KeyId, MinuteTotal,
-    PartStart, Range, Store, Together,
+    Activity, Bookings, CycleUsage, EventKind, EventSeverity, FirstKept, Granularity, HistoryId, Key, KeyHistory,
+    KeyHistoryWith, KeyId, MinuteTotal, NewEvent, PartStart, Range, Store, Together,
 };
 
 /// Rows in a page where the caller names no number, and at most.
@@ -95,7 +94,7 @@ impl HistoryService {
             Some("") => Some(self.store.calendar().month(self.store.now())),
             Some(text) => Some(
                 text.parse::<Month>()
-                    .map_err(|error| invalid(format!("month: {error}")))?,
+                    .map_err(|error| ServiceError::invalid("month", format!("month: {error}")))?,
             ),
         };
         let days = match month {
@@ -118,6 +117,11 @@ impl HistoryService {
     pub fn list(&self) -> (Vec<KeyHistory>, DateTime<Utc>) {
         let state = self.store.state();
         (state.histories(), state.read_at)
+    }
+
+    /// The same with when each key was used, of those days that are kept.
+    pub async fn list_with_activity(&self) -> Result<(Vec<(KeyHistory, Activity)>, DateTime<Utc>), ServiceError> {
+        Ok(self.store.histories_with_activity().await?)
     }
 
     /// Periods of one key, oldest first.
@@ -165,14 +169,19 @@ impl HistoryService {
     /// Removes days outside the newest `days_to_keep`, today included; gives how many rows.
     pub async fn clean_up_days(&self, days_to_keep: u32) -> Result<u64, ServiceError> {
         if days_to_keep == 0 {
-            return Err(invalid("days_to_keep must be at least 1"));
+            return Err(ServiceError::invalid("days_to_keep", "days_to_keep must be at least 1"));
         }
         let first = first_of_newest_days(self.store.calendar(), self.store.now(), days_to_keep);
         let first_kept = FirstKept {
             day: Some(first),
             ..FirstKept::default()
         };
-        let removed = self.store.clean_up(first_kept).await?;
+        let cleaned_up = self.store.clean_up(first_kept).await;
+        // It is done in pieces: of one that failed the earlier ones are gone.
+        self.store
+            .note_event(clean_up_told(days_to_keep, cleaned_up.as_ref().ok()))
+            .await;
+        let removed = cleaned_up?;
         tracing::info!(days_to_keep, removed, "days cleaned up");
         Ok(removed)
     }
@@ -191,11 +200,15 @@ impl HistoryService {
             return self.recent_series(metric, count, granularity_seconds);
         }
         if is_fine {
-            return Err(invalid("granularity must be a multiple of 60 seconds for one key"));
+            return Err(ServiceError::invalid(
+                "granularity_seconds",
+                "granularity must be a multiple of 60 seconds for one key",
+            ));
         }
         let by_hour = !key_id.is_empty() && period_seconds > MINUTES_PERIOD_SECONDS;
         if by_hour && !granularity_seconds.is_multiple_of(3_600) {
-            return Err(invalid(
+            return Err(ServiceError::invalid(
+                "granularity_seconds",
                 "granularity must be a multiple of 3600 seconds for one key over more than 48 hours",
             ));
         }
@@ -235,7 +248,10 @@ impl HistoryService {
             return Ok(totals.iter().map(value).collect());
         }
         if metric == Metric::OnlineKeys {
-            return Err(invalid("online keys are counted over all keys together, not for one"));
+            return Err(ServiceError::invalid(
+                "metric",
+                "online keys are counted over all keys together, not for one",
+            ));
         }
         let id = self.id(key_id)?;
         let (granularity, range, unit) = if by_hour {
@@ -251,7 +267,8 @@ impl HistoryService {
     /// The same from the samples of the last hour.
     fn recent_series(&self, metric: Metric, count: u32, seconds_each: u32) -> Result<Vec<Point>, ServiceError> {
         if count * seconds_each > RECENT_SECONDS {
-            return Err(invalid(
+            return Err(ServiceError::invalid(
+                "granularity_seconds",
                 "a granularity that is no multiple of 60 seconds reaches back one hour at most",
             ));
         }
@@ -281,10 +298,16 @@ impl HistoryService {
         limit: usize,
     ) -> Result<(Vec<(Arc<Key>, u64)>, u64), ServiceError> {
         if metric == Metric::OnlineKeys {
-            return Err(invalid("a top list is by traffic or by connections"));
+            return Err(ServiceError::invalid(
+                "metric",
+                "a top list is by traffic or by connections",
+            ));
         }
         if period_seconds == 0 {
-            return Err(invalid("period must be at least 1 second"));
+            return Err(ServiceError::invalid(
+                "period_seconds",
+                "period must be at least 1 second",
+            ));
         }
         let (store, now) = (&self.store, self.store.now());
         let from = now - TimeDelta::seconds(period_seconds.into());
@@ -412,23 +435,31 @@ fn page_size(wanted: u32) -> usize {
 /// How many points a series has.
 fn points(period_seconds: u32, granularity_seconds: u32) -> Result<u32, ServiceError> {
     if granularity_seconds == 0 {
-        return Err(invalid("granularity must be at least 1 second"));
+        return Err(ServiceError::invalid(
+            "granularity_seconds",
+            "granularity must be at least 1 second",
+        ));
     }
     if period_seconds < granularity_seconds {
-        return Err(invalid(format!(
-            "period is {period_seconds} seconds, which is less than one point of {granularity_seconds}"
-        )));
+        return Err(ServiceError::invalid(
+            "period_seconds",
+            format!("period is {period_seconds} seconds, which is less than one point of {granularity_seconds}"),
+        ));
     }
     if period_seconds > LIVE_PERIOD_MAX_SECONDS {
-        return Err(invalid(format!(
-            "period must be at most {LIVE_PERIOD_MAX_SECONDS} seconds"
-        )));
+        return Err(ServiceError::invalid(
+            "period_seconds",
+            format!("period must be at most {LIVE_PERIOD_MAX_SECONDS} seconds"),
+        ));
     }
     match period_seconds / granularity_seconds {
         count if count <= POINTS_MAX => Ok(count),
-        count => Err(invalid(format!(
-            "{period_seconds} seconds by {granularity_seconds} are {count} points; at most {POINTS_MAX} are given"
-        ))),
+        count => Err(ServiceError::invalid(
+            "granularity_seconds",
+            format!(
+                "{period_seconds} seconds by {granularity_seconds} are {count} points; at most {POINTS_MAX} are given"
+            ),
+        )),
     }
 }
 
@@ -455,6 +486,18 @@ fn of_tally(metric: Metric, tally: &Tally) -> u64 {
     }
 }
 
-pub(super) fn invalid(message: impl Into<String>) -> ServiceError {
-    ServiceError::new(Reason::InvalidArgument, message)
+/// What is told of a clean-up of days; `removed` is absent where it failed.
+fn clean_up_told(days_to_keep: u32, removed: Option<&u64>) -> NewEvent {
+    let days = format!("days outside the newest {days_to_keep}");
+    let (severity, message) = match removed {
+        Some(rows) => (EventSeverity::Info, format!("{days} were removed: {rows} rows")),
+        None => (EventSeverity::Error, format!("{days} could not all be removed")),
+    };
+    NewEvent {
+        kind: EventKind::Collector,
+        severity,
+        action: "clean_up",
+        message,
+        ..NewEvent::default()
+    }
 }

@@ -2,17 +2,33 @@
 
 use std::sync::Arc;
 
-use portmeter_proto::reason::Reason;
 use uuid::Uuid;
 
-use super::ServiceError;
+use super::key_rules::{checked_creation, checked_update};
+use super::{ServiceError, key_page};
 use crate::config::RealityIdentity;
 use crate::reconciler::{KeyChange, Operation, Reconciler};
-use crate::store::{Entry, Key, NewEvent, NewKey, Snapshot, Store};
+use crate::store::{Creation, Entry, Key, KeyUpdate, NewKey, Snapshot, Store};
 use crate::xray::reality::Identity;
 
-/// Longest name, in characters.
-pub(super) const NAME_LENGTH_MAX: usize = 255;
+/// What a caller says about a key to be made.
+#[derive(Debug, Clone, Default)]
+pub struct CreateKey {
+    /// Its name.
+    pub name: String,
+    /// Makes the call safe to repeat for 24 hours; empty for no such promise.
+    pub request_id: String,
+    /// Whether no other key may have the name.
+    pub is_name_unique: bool,
+}
+
+/// Keys in creation order, as many as were asked for.
+pub struct KeyPage {
+    /// The keys.
+    pub keys: Vec<Arc<Key>>,
+    /// For the next page; empty when this was the last.
+    pub next_page_token: String,
+}
 
 /// The rules for keys. Each change is committed, brought to the running core, and only then answered; one that the core
 /// refuses is taken back.
@@ -33,18 +49,28 @@ impl KeyService {
         }
     }
 
-    /// Makes a key with a new uuid and the lowest free port.
-    pub async fn create(&self, name: &str) -> Result<Key, ServiceError> {
-        let name = checked_name(name)?;
+    /// Makes a key with a new uuid and the lowest free port. The second call of one request id gives what the first has
+    /// made.
+    pub async fn create(&self, create: CreateKey) -> Result<Key, ServiceError> {
+        let new = checked_creation(create)?;
+        let request_id = new.request_id.clone().unwrap_or_default();
+        let created = self.create_checked(new).await;
+        created.map_err(|error| error.of_request(&request_id))
+    }
+
+    async fn create_checked(&self, new: NewKey) -> Result<Key, ServiceError> {
         let identity = match self.reality_identity {
             RealityIdentity::Server => None,
             RealityIdentity::Key => Some(Identity::generate()),
         };
         let mut operation = self.reconciler.operation().await;
-        let key = self.store.create_key(NewKey { name, identity }).await?;
+        let key = match self.store.create_key_once(NewKey { identity, ..new }).await? {
+            Creation::Made(key) => key,
+            Creation::Repeated(key) => return Ok(key),
+        };
         let applied = operation.apply(self.change(None, &key)).await;
         if let Err(refusal) = applied {
-            self.store.delete_key(key.id).await?;
+            self.store.take_key_back(key.id).await?;
             operation.apply(self.change(Some(&key), &disabled(&key))).await.ok();
             return Err(ServiceError::core_refused(&refusal));
         }
@@ -57,17 +83,36 @@ impl KeyService {
         self.store.snapshot()
     }
 
+    /// Some keys in creation order: at most `page_size`, all for 0, after those of the page that gave the token.
+    pub fn page(&self, page_size: u32, page_token: &str) -> Result<KeyPage, ServiceError> {
+        let ledger_id = self.store.ledger_id();
+        let after = key_page::place(ledger_id, page_token)?;
+        let limit = match page_size {
+            0 => usize::MAX,
+            size => usize::try_from(size).unwrap_or(usize::MAX),
+        };
+        let snapshot = self.store.snapshot();
+        let (entries, has_more) = snapshot.page(after, limit);
+        let last = entries.last().filter(|_| has_more);
+        Ok(KeyPage {
+            keys: entries.iter().map(|entry| Arc::clone(&entry.key)).collect(),
+            next_page_token: last
+                .map(|entry| key_page::token(ledger_id, entry.position))
+                .unwrap_or_default(),
+        })
+    }
+
     /// One key by id or uuid.
     pub fn get(&self, key_id: &str) -> Result<Arc<Key>, ServiceError> {
         find(&self.store, key_id).map(|entry| entry.key)
     }
 
-    /// Renames, enables or disables a key; `None` leaves a field alone.
-    pub async fn update(&self, key_id: &str, name: Option<&str>, is_active: Option<bool>) -> Result<Key, ServiceError> {
-        let name = name.map(checked_name).transpose()?;
+    /// Renames, enables or disables a key, or gives it an alias.
+    pub async fn update(&self, key_id: &str, update: KeyUpdate) -> Result<Key, ServiceError> {
+        let update = checked_update(update)?;
         let mut operation = self.reconciler.operation().await;
         let before = self.get(key_id)?;
-        let key = self.store.update_key(before.id, name, is_active).await?;
+        let key = self.store.update_key(before.id, update).await?;
         if key.is_active != before.is_active {
             self.apply_or_put_back(&mut operation, &before, &key).await?;
         }
@@ -82,15 +127,6 @@ impl KeyService {
         let key = self.store.regenerate_key(before.id).await?;
         self.apply_or_put_back(&mut operation, &before, &key).await?;
         tracing::info!(key_id = %key.id.0, "key got a new uuid");
-        let event = NewEvent {
-            kind: "user",
-            severity: "warning",
-            service: "agent",
-            action: "kick",
-            message: format!("key {} got a new uuid", key.id.0),
-            actor: "operator",
-        };
-        self.store.append_event(event).await?;
         Ok(key)
     }
 
@@ -142,39 +178,7 @@ fn disabled(key: &Key) -> Key {
 
 /// The key with this id or uuid, as text comes from a path.
 pub(super) fn find(store: &Store, key_id: &str) -> Result<Entry, ServiceError> {
-    let id = Uuid::try_parse(key_id).map_err(|_| ServiceError::key_not_found())?;
-    store
-        .snapshot()
-        .find(id)
-        .cloned()
-        .ok_or_else(ServiceError::key_not_found)
-}
-
-/// A name without the white space around it, 1 to 255 characters.
-fn checked_name(name: &str) -> Result<String, ServiceError> {
-    let name = name.trim();
-    if (1..=NAME_LENGTH_MAX).contains(&name.chars().count()) {
-        return Ok(name.to_owned());
-    }
-    Err(ServiceError::new(
-        Reason::InvalidArgument,
-        format!(
-            "name must have 1 to {NAME_LENGTH_MAX} characters, it has {}",
-            name.chars().count()
-        ),
-    ))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_name_is_trimmed_and_bounded_in_characters() {
-        assert_eq!(checked_name("  Ünïcode \n").unwrap(), "Ünïcode");
-        assert_eq!(checked_name(&"ü".repeat(255)).unwrap().chars().count(), 255);
-        for bad in [String::new(), "  ".to_owned(), "x".repeat(256)] {
-            assert_eq!(checked_name(&bad).unwrap_err().reason, Reason::InvalidArgument);
-        }
-    }
+    let not_found = || ServiceError::key_not_found().about(key_id);
+    let id = Uuid::try_parse(key_id).map_err(|_| not_found())?;
+    store.snapshot().find(id).cloned().ok_or_else(not_found)
 }

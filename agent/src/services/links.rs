@@ -11,8 +11,9 @@ use crate::counters::CounterReader;
 use crate::network::own_address::own_address;
 use crate::network::rtnetlink::NetworkReader;
 use crate::reconciler::Reconciler;
+use crate::settings::{Stored, XRAY_FINGERPRINT, XRAY_SERVER_HOST};
 use crate::store::{Key, Store};
-use crate::xray::link::{LinkKey, ServerHost, vless_url};
+use crate::xray::link::{FINGERPRINT, LinkKey, LinkServer, ServerHost, vless_url};
 use crate::xray::qr;
 use crate::xray::subscription::{self, SubscriptionToken};
 use crate::xray::wanted::WantedInbound;
@@ -24,7 +25,7 @@ pub struct LinkService {
     reconciler: Reconciler,
     reader: Arc<dyn CounterReader>,
     network: NetworkReader,
-    /// The configured name or address; `None` for the one that the host's routes give.
+    /// The configured name or address, where none is set; `None` for the one that the host's routes give.
     server_host: Option<ServerHost>,
 }
 
@@ -90,13 +91,13 @@ impl LinkService {
         }
     }
 
-    /// A key's link, enabled or not; the same until the key, its port or its REALITY settings change.
+    /// A key's link, enabled or not; the same until the key, its port, its REALITY settings or the settings of links change.
     pub async fn link(&self, key_id: &str) -> Result<KeyLink, ServiceError> {
         let key = find(&self.store, key_id)?.key;
         let inbound = self.inbound(&key)?;
-        let host = self.host().await?;
+        let server = self.server().await?;
         Ok(KeyLink {
-            vless_url: vless_url(host.as_str(), &link_key(&key, &inbound), &inbound.reality, self.flow()),
+            vless_url: vless_url(&server.borrow(), &link_key(&key, &inbound), &inbound.reality),
             short_id: inbound
                 .reality
                 .short_ids
@@ -127,13 +128,12 @@ impl LinkService {
         let snapshot = self.store.snapshot();
         let entry = snapshot.find_subscription(&token).ok_or_else(not_found)?;
         let inbound = self.inbound(&entry.key).map_err(|_| not_found())?;
-        let host = self.host().await?;
-        let (key, flow) = (link_key(&entry.key, &inbound), self.flow());
+        let (key, server) = (link_key(&entry.key, &inbound), self.server().await?);
         let (content_type, body) = if as_json {
-            let body = subscription::client_configurations(host.as_str(), &key, &inbound.reality, flow);
+            let body = subscription::client_configurations(&server.borrow(), &key, &inbound.reality);
             ("application/json", body)
         } else {
-            let link = vless_url(host.as_str(), &key, &inbound.reality, flow);
+            let link = vless_url(&server.borrow(), &key, &inbound.reality);
             ("text/plain; charset=utf-8", subscription::base64_list(&link))
         };
         let shown = entry.shown(&*self.reader);
@@ -147,6 +147,19 @@ impl LinkService {
 
     /// The name or address in links.
     pub async fn host(&self) -> Result<ServerHost, ServiceError> {
+        match self.set(XRAY_SERVER_HOST).and_then(|host| host.parse().ok()) {
+            Some(host) => Ok(host),
+            None => self.unset_host().await,
+        }
+    }
+
+    /// The TLS handshake that links have clients imitate.
+    pub fn fingerprint(&self) -> String {
+        self.set(XRAY_FINGERPRINT).unwrap_or_else(|| FINGERPRINT.to_owned())
+    }
+
+    /// The name or address in links where none is set: the configured one, or this host's.
+    pub(super) async fn unset_host(&self) -> Result<ServerHost, ServiceError> {
         if let Some(host) = &self.server_host {
             return Ok(host.clone());
         }
@@ -162,8 +175,34 @@ impl LinkService {
         inbound.ok_or_else(|| ServiceError::new(Reason::KeyHasNoPort, "Key has no port"))
     }
 
-    fn flow(&self) -> &str {
-        &self.reconciler.settings().core.flow
+    /// A text that is set.
+    fn set(&self, path: &str) -> Option<String> {
+        Stored::text(&self.store.snapshot().settings, path).map(str::to_owned)
+    }
+
+    async fn server(&self) -> Result<Server, ServiceError> {
+        Ok(Server {
+            host: self.host().await?,
+            fingerprint: self.fingerprint(),
+            flow: self.reconciler.settings().core.flow,
+        })
+    }
+}
+
+/// What all links say of the server.
+struct Server {
+    host: ServerHost,
+    fingerprint: String,
+    flow: String,
+}
+
+impl Server {
+    fn borrow(&self) -> LinkServer<'_> {
+        LinkServer {
+            host: self.host.as_str(),
+            fingerprint: &self.fingerprint,
+            flow: &self.flow,
+        }
     }
 }
 

@@ -3,7 +3,6 @@
 use chrono::{DateTime, Utc};
 
 use super::ServiceError;
-use super::history::invalid;
 use crate::calendar::{Calendar, Day, Hour, Minute, Month};
 use crate::store::{Granularity, HistoryId, Range};
 
@@ -16,8 +15,9 @@ pub(super) fn parse_range(
     first: &str,
     last: &str,
 ) -> Result<Range, ServiceError> {
-    let parsed = |name: &str, text: &str| {
-        parse(calendar, granularity, text).map_err(|why| invalid(format!("{name} is \"{}\": {why}", shortened(text))))
+    let parsed = |name: &'static str, text: &str| {
+        parse(calendar, granularity, text)
+            .map_err(|why| ServiceError::invalid(name, format!("{name} is \"{}\": {why}", shortened(text))))
     };
     let range = Range {
         first: if first.is_empty() {
@@ -32,7 +32,10 @@ pub(super) fn parse_range(
         },
     };
     if range.first > range.last && !last.is_empty() {
-        return Err(invalid(format!("first ({first}) is after last ({last})")));
+        return Err(ServiceError::invalid(
+            "first",
+            format!("first ({first}) is after last ({last})"),
+        ));
     }
     Ok(range)
 }
@@ -97,5 +100,8 @@ pub(super) fn row_token(token: &str) -> Result<Option<(i64, HistoryId)>, Service
 }
 
 fn bad_token() -> ServiceError {
-    invalid("page_token is none that this service gives: begin again without one")
+    ServiceError::invalid(
+        "page_token",
+        "page_token is none that this service gives: begin again without one",
+    )
 }

@@ -100,6 +100,14 @@ impl TrafficService {
         Ok(key)
     }
 
+    /// Whether the kernel counts a connection on any key's port now.
+    fn has_connections(&self) -> bool {
+        let snapshot = self.store.snapshot();
+        let mut ports = snapshot.entries.iter().filter_map(|entry| entry.key.port);
+        // A port whose connections nobody counts may have some.
+        ports.any(|port| self.reader.active_connections(port) != Some(0))
+    }
+
     /// Reads everything for the keys that `select` picks. The keys and their counters come last, together and
     /// without a pause, so that the answer is as fresh as it can be and speaks of one state.
     async fn reading(
@@ -108,7 +116,10 @@ impl TrafficService {
         with_connections: bool,
     ) -> Result<Reading, ServiceError> {
         // Listing every socket of the host is the one expensive thing here, and the kernel mostly makes it needless.
-        let are_listed = with_connections || self.reader.connection_source() == ConnectionSource::SocketTables;
+        let are_listed = match self.reader.connection_source() {
+            ConnectionSource::SocketTables => true,
+            _ => with_connections && self.has_connections(),
+        };
         let mut listed = if are_listed {
             connections_by_port().await?
         } else {
@@ -134,6 +145,7 @@ impl TrafficService {
     }
 }
 
+/// By local port, from the socket tables.
 async fn connections_by_port() -> Result<HashMap<u16, Vec<Connection>>, ServiceError> {
     let failed = |error: &dyn std::error::Error| ServiceError::internal("The connections could not be read", error);
     let connections = tokio::task::spawn_blocking(sockets::connections)

@@ -10,7 +10,7 @@ use super::ServiceError;
 use super::keys::find;
 use crate::network::sockets::port_tables;
 use crate::reconciler::{Reconciler, Synchronization, Synchronized, XrayFacts, XraySettings};
-use crate::store::{NewEvent, Store};
+use crate::store::{EventKind, EventSeverity, KeyId, NewEvent, Store};
 use crate::xray::document::{Document, FirstReality, NoFirstReality, verify};
 use crate::xray::reality::{Identity, OldShortId, PrivateKey, PublicKey, ShortId};
 
@@ -37,9 +37,9 @@ pub struct Rotated {
 
 /// Whose identity is rotated, and how.
 #[derive(Debug, Clone, Default)]
-pub struct Rotation<'a> {
+pub struct Rotation {
     /// The key's id or uuid; empty for the server's identity.
-    pub key_id: &'a str,
+    pub key_id: String,
     /// Whether there is a new private key too.
     pub private_key: bool,
     /// How long the old short id is accepted.
@@ -57,8 +57,8 @@ impl XrayService {
         (self.reconciler.facts(), self.reconciler.drift_count())
     }
 
-    /// What the configuration says of the core.
-    pub fn settings(&self) -> &XraySettings {
+    /// What the configuration says of the core, and what is set over it.
+    pub fn settings(&self) -> XraySettings {
         self.reconciler.settings()
     }
 
@@ -71,7 +71,17 @@ impl XrayService {
     pub async fn synchronize(&self) -> Result<Synchronized, ServiceError> {
         let mut operation = self.reconciler.operation().await;
         self.store.assign_ports().await?;
-        Ok(operation.synchronize().await?)
+        let synchronized = operation.synchronize().await;
+        let message = match &synchronized {
+            Ok(done) => format!(
+                "file and core are at the wanted state; inbounds changed: {}",
+                done.applied_count
+            ),
+            Err(_) => "file and core could not be brought to the wanted state".to_owned(),
+        };
+        let event = outcome("sync", EventSeverity::Info, synchronized.is_ok(), message);
+        self.store.note_event(event).await;
+        Ok(synchronized?)
     }
 
     /// The configuration file.
@@ -91,6 +101,24 @@ impl XrayService {
     /// Checks the REALITY inbounds of the file, repairs what can be repaired, and applies it. One sentence for each
     /// repair.
     pub async fn verify_reality(&self) -> Result<Vec<String>, ServiceError> {
+        let repairs = self.repair_reality().await;
+        let (message, severity) = match &repairs {
+            Ok(repairs) if repairs.is_empty() => ("the REALITY inbounds are in order".to_owned(), EventSeverity::Info),
+            Ok(repairs) => (
+                format!("repairs of REALITY inbounds: {}", repairs.len()),
+                EventSeverity::Warning,
+            ),
+            Err(_) => (
+                "the REALITY inbounds could not be repaired".to_owned(),
+                EventSeverity::Error,
+            ),
+        };
+        let event = outcome("verify_reality", severity, repairs.is_ok(), message);
+        self.store.note_event(event).await;
+        repairs
+    }
+
+    async fn repair_reality(&self) -> Result<Vec<String>, ServiceError> {
         let mut operation = self.reconciler.operation().await;
         let Some(document) = self.reconciler.document().await? else {
             operation.synchronize().await?;
@@ -124,34 +152,36 @@ impl XrayService {
         found.map_err(|error| ServiceError::new(Reason::RealityNotConfigured, error.to_string()))
     }
 
-    /// Restarts the core with the wanted configuration; every connection of every key drops.
-    pub async fn restart(&self) -> Result<(), ServiceError> {
+    /// Restarts the core with the wanted configuration; every connection of every key drops. Who asks tells of it.
+    pub(super) async fn restart_core(&self) -> Result<(), ServiceError> {
         let mut operation = self.reconciler.operation().await;
-        operation.restart_core().await?;
-        drop(operation);
-        let event = NewEvent {
-            kind: "xray",
-            severity: "warning",
-            service: "xray",
-            action: "restart",
-            message: "the core was restarted".to_owned(),
-            actor: "operator",
+        Ok(operation.restart_core().await?)
+    }
+
+    /// The same, with an event.
+    pub async fn restart(&self) -> Result<(), ServiceError> {
+        let restarted = self.restart_core().await;
+        let message = match &restarted {
+            Ok(()) => "the core was restarted",
+            Err(_) => "the core could not be restarted",
         };
-        Ok(self.store.append_event(event).await?)
+        let event = outcome("restart", EventSeverity::Warning, restarted.is_ok(), message.to_owned());
+        self.store.note_event(event).await;
+        restarted
     }
 
     /// Gives the server or a key a new identity. Standing connections are not touched: only who connects anew needs the
     /// new link.
-    pub async fn rotate(&self, rotation: &Rotation<'_>) -> Result<Rotated, ServiceError> {
+    pub async fn rotate(&self, rotation: &Rotation) -> Result<Rotated, ServiceError> {
         if rotation.grace_seconds > GRACE_SECONDS_MAX {
-            return Err(ServiceError::new(
-                Reason::InvalidArgument,
+            return Err(ServiceError::invalid(
+                "grace_seconds",
                 format!("grace_seconds must be at most {GRACE_SECONDS_MAX}"),
             ));
         }
         let mut operation = self.reconciler.operation().await;
         let snapshot = self.store.snapshot();
-        let (owner, own) = match rotation.key_id {
+        let (owner, own) = match rotation.key_id.as_str() {
             "" => (None, (*snapshot.identity).clone()),
             key_id => {
                 let key = find(&self.store, key_id)?.key;
@@ -159,7 +189,8 @@ impl XrayService {
             }
         };
         let rotated = rotated(&own, &snapshot.identity, rotation, self.store.now());
-        self.store.set_identity(owner, rotated.clone()).await?;
+        let event = rotation_told(owner, rotation);
+        self.store.set_identity(owner, rotated.clone(), event).await?;
         operation.synchronize().await?;
         tracing::info!(
             is_server = owner.is_none(),
@@ -176,9 +207,45 @@ impl XrayService {
     }
 }
 
+/// What is told of something that was tried with the core.
+fn outcome(action: &'static str, severity: EventSeverity, is_done: bool, message: String) -> NewEvent {
+    NewEvent {
+        kind: EventKind::Xray,
+        severity: if is_done { severity } else { EventSeverity::Error },
+        service: "xray",
+        action,
+        message,
+        details: vec![("result", if is_done { "ok" } else { "failed" }.to_owned())],
+        ..NewEvent::default()
+    }
+}
+
+/// What is told of a rotation: whose identity is new, and nothing of the identity.
+fn rotation_told(owner: Option<KeyId>, rotation: &Rotation) -> NewEvent {
+    let whose = owner.map_or_else(|| "the server".to_owned(), |id| format!("key {}", id.0));
+    let what = match rotation.private_key {
+        true => "private key and short id",
+        false => "short id",
+    };
+    NewEvent {
+        kind: EventKind::Xray,
+        // With a new private key the old links end at once.
+        severity: if rotation.private_key || rotation.grace_seconds == 0 {
+            EventSeverity::Warning
+        } else {
+            EventSeverity::Info
+        },
+        service: "xray",
+        action: "rotate",
+        message: format!("{whose} has a new {what}"),
+        key_id: owner,
+        ..NewEvent::default()
+    }
+}
+
 /// The identity after a rotation. An inbound has room for many short ids and one private key: with a new private key the
 /// old links end at once, and no grace would help them.
-fn rotated(own: &Identity, server: &Identity, rotation: &Rotation<'_>, now: DateTime<Utc>) -> Identity {
+fn rotated(own: &Identity, server: &Identity, rotation: &Rotation, now: DateTime<Utc>) -> Identity {
     let old = own.short_id.clone().or_else(|| server.short_id.clone());
     let has_grace = rotation.grace_seconds > 0 && !rotation.private_key;
     let until = now + TimeDelta::seconds(rotation.grace_seconds.into());
@@ -198,9 +265,9 @@ fn rotated(own: &Identity, server: &Identity, rotation: &Rotation<'_>, now: Date
 mod tests {
     use super::*;
 
-    fn rotation(private_key: bool, grace_seconds: u32) -> Rotation<'static> {
+    fn rotation(private_key: bool, grace_seconds: u32) -> Rotation {
         Rotation {
-            key_id: "",
+            key_id: String::new(),
             private_key,
             grace_seconds,
         }

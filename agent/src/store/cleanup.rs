@@ -1,7 +1,8 @@
 //! Clean-up: periods that have had their time are removed in small pieces, each its own commit, so that the writer is
 //! never held for long. Months stay for ever; so do totals.
 
-use rusqlite::params;
+use chrono::{DateTime, Utc};
+use rusqlite::{Connection, params};
 
 use super::series::{self, Granularity};
 use super::writer::Writer;
@@ -22,10 +23,13 @@ pub struct FirstKept {
     pub day: Option<Day>,
     /// Of commits, by the minute in which they were made; bookings after an earlier one cannot be followed any more.
     pub commit: Option<Minute>,
+    /// Of events, by their time.
+    pub event: Option<DateTime<Utc>>,
 }
 
 impl Store {
-    /// Removes what is older; gives how many rows of minutes, hours and days there were.
+    /// Removes what is older, and events that are too many where older ones go; gives how many rows of minutes, hours and
+    /// days there were.
     pub async fn clean_up(&self, first_kept: FirstKept) -> Result<u64, StoreError> {
         let mut removed = 0;
         let kinds = [
@@ -36,6 +40,9 @@ impl Store {
         if let Some(commit) = first_kept.commit {
             // Before their minutes go: what is followed is complete.
             self.call(move |writer| writer.forget_commits(commit)).await?;
+        }
+        if let Some(event) = first_kept.event {
+            while self.call(move |writer| writer.remove_events(event)).await? == ROWS {}
         }
         for (granularity, first) in kinds {
             let Some(first) = first else { continue };
@@ -65,6 +72,19 @@ impl Writer {
         Ok(removed)
     }
 
+    /// Removes a piece of what is too old, and one of what is too much.
+    fn remove_events(&mut self, first_kept: DateTime<Utc>) -> Result<usize, StoreError> {
+        let surplus = remove_surplus_events(&self.connection, self.with.event_count_max)?;
+        let removed = self
+            .connection
+            .prepare_cached(
+                "DELETE FROM events WHERE id IN
+                     (SELECT id FROM events WHERE at_micros < ?1 ORDER BY at_micros LIMIT ?2)",
+            )?
+            .execute([first_kept.timestamp_micros(), ROWS as i64])?;
+        Ok(removed.max(surplus))
+    }
+
     /// The newest commit stays: it is where the numbers go on.
     fn forget_commits(&mut self, first_kept: Minute) -> Result<(), StoreError> {
         let transaction = self.connection.transaction()?;
@@ -79,4 +99,16 @@ impl Writer {
         transaction.commit()?;
         Ok(())
     }
+}
+
+/// Removes a piece of the oldest events where there are more than `count_max`; gives how many. Ids go on after the last one
+/// all the same.
+pub(super) fn remove_surplus_events(connection: &Connection, count_max: u64) -> rusqlite::Result<usize> {
+    connection
+        .prepare_cached(
+            "DELETE FROM events WHERE id IN
+                 (SELECT id FROM events WHERE id <= (SELECT id FROM events ORDER BY id DESC LIMIT 1 OFFSET ?1)
+                  ORDER BY id LIMIT ?2)",
+        )?
+        .execute([i64::try_from(count_max).unwrap_or(i64::MAX), ROWS as i64])
 }

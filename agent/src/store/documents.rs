@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::snapshot::{Key, KeyId, Snapshot};
 use super::writer::{Writer, entry, new_entry};
-use super::{NewEvent, StoreError, events, identities, keys};
+use super::{NewEvent, StoreError, events, identities, key_events, keys};
 use crate::xray::reality::Identity;
 use crate::xray::subscription::SubscriptionToken;
 
@@ -58,11 +58,17 @@ pub(super) fn restored(connection: &Connection) -> rusqlite::Result<Option<Arc<s
 }
 
 impl Writer {
-    pub(super) fn set_identity(&mut self, owner: Option<KeyId>, identity: Identity) -> Result<(), StoreError> {
+    pub(super) fn set_identity(
+        &mut self,
+        owner: Option<KeyId>,
+        identity: Identity,
+        event: &NewEvent,
+    ) -> Result<(), StoreError> {
+        let now = self.with.clock.now();
         self.edit(&[], &[], |transaction, snapshot| {
             set_identity(transaction, snapshot, owner, identity)?;
             snapshot.keys_changed();
-            Ok(())
+            Ok(events::append(transaction, now, event)?)
         })
     }
 
@@ -94,7 +100,9 @@ impl Writer {
             )?;
             snapshot.restored_document = Some(restored.document.into());
             snapshot.keys_changed();
-            Ok(events::append(transaction, &restored.event.at(now))?)
+            events::append(transaction, now, &restored.event)?;
+            let made: Vec<NewEvent> = outcome.created.iter().map(key_events::created).collect();
+            Ok(events::append_all(transaction, now, &made)?)
         })?;
         Ok(outcome)
     }
@@ -132,6 +140,7 @@ impl Writer {
                 id: KeyId(Uuid::new_v4()),
                 uuid: client.uuid,
                 name: client.name,
+                alias: String::new(),
                 is_active: true,
                 created_at: now,
                 port: Some(port),
@@ -156,7 +165,9 @@ impl Writer {
     }
 
     pub(super) fn append_event(&mut self, event: &NewEvent) -> Result<(), StoreError> {
-        Ok(events::append(&self.connection, &event.at(self.with.clock.now()))?)
+        events::append(&self.connection, self.with.clock.now(), event)?;
+        self.events_committed();
+        Ok(())
     }
 }
 

@@ -12,7 +12,7 @@ use super::cycles::{self, CycleUsage};
 use super::series::{self, Granularity, MinuteTotal, Range, Together};
 use super::snapshot::{Entry, HistoryId, Key, KeyId, Snapshot};
 use super::{Store, StoreError};
-use crate::calendar::{Calendar, Minute};
+use crate::calendar::{Calendar, Day, Minute};
 use crate::ledger::{Pending, Tally, Unbooked};
 
 /// The state after the last commit, and what this moment's reading adds to it.
@@ -81,7 +81,7 @@ pub type PageStart = Option<(i64, HistoryId)>;
 
 impl State {
     /// The keys with what is not booked of each.
-    fn entries(&self) -> impl Iterator<Item = (&Entry, &Pending)> {
+    pub(super) fn entries(&self) -> impl Iterator<Item = (&Entry, &Pending)> {
         let pending = self.unbooked.ports.iter().map(|(pending, _)| pending);
         self.snapshot.entries.iter().zip(pending)
     }
@@ -372,6 +372,21 @@ impl Store {
         .await
     }
 
+    /// The newest day on which a key moved anything or was connected; `None` when there is none.
+    pub async fn newest_day(self: &Arc<Self>) -> Result<Option<Day>, StoreError> {
+        let calendar = self.calendar;
+        self.read(Whose::Everybody, move |transaction, state| {
+            let booked = series::newest(transaction, Granularity::Day)?;
+            let minutes = state.entries().flat_map(|(_, pending)| pending.minutes());
+            let fresh = minutes
+                .map(|one| period_of(&calendar, Granularity::Day, one.minute))
+                .max();
+            let newest = booked.max(fresh);
+            Ok(newest.and_then(|day| i32::try_from(day).ok()).map(Day))
+        })
+        .await
+    }
+
     /// The oldest period that has a row.
     pub async fn oldest_period(self: &Arc<Self>, granularity: Granularity) -> Result<Option<i64>, StoreError> {
         self.read(Whose::Nobody, move |transaction, _| {
@@ -419,12 +434,12 @@ fn unbooked_by_period(
     by_period
 }
 
-fn is_active(tally: &Tally) -> bool {
+pub(super) fn is_active(tally: &Tally) -> bool {
     tally.sessions > 0 || tally.traffic.total_bytes() > 0
 }
 
 /// The period that a minute belongs to, as a number.
-fn period_of(calendar: &Calendar, granularity: Granularity, minute: Minute) -> i64 {
+pub(super) fn period_of(calendar: &Calendar, granularity: Granularity, minute: Minute) -> i64 {
     let at = minute.start();
     match granularity {
         Granularity::Minute => minute.0,

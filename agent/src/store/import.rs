@@ -11,7 +11,7 @@ use chrono::{DateTime, Utc};
 use rusqlite::{Transaction, params};
 use uuid::Uuid;
 
-use super::events::{self, Event};
+use super::events::{self, EventKind, NewEvent};
 use super::outside::{OutsideReader, ReadError};
 use super::snapshot::{Entry, Figures, HistoryId, Key, KeyId, Snapshot};
 use super::writer::{Writer, new_entry};
@@ -105,6 +105,7 @@ fn make_key(transaction: &Transaction<'_>, decided: &DecidedKey, now: DateTime<U
         id: KeyId(decided.id),
         uuid: decided.uuid,
         name: decided.name.clone(),
+        alias: String::new(),
         is_active: decided.is_active,
         created_at: decided.created_at.unwrap_or(now),
         port: Some(decided.port),
@@ -122,7 +123,7 @@ fn make_key(transaction: &Transaction<'_>, decided: &DecidedKey, now: DateTime<U
 fn book(transaction: &Transaction<'_>, snapshot: &mut Snapshot, booking: &Booking) -> Result<(), StoreError> {
     let id = KeyId(booking.key_id);
     let position = snapshot.position(id).ok_or(StoreError::KeyNotFound)?;
-    let Entry { key, figures } = &mut snapshot.entries[position];
+    let Entry { key, figures, .. } = &mut snapshot.entries[position];
     imported::take_from_deleted(transaction, key.uuid, &booking.source)?;
     let history = figures.history.id;
     for (day, change) in &booking.changes.days {
@@ -225,16 +226,11 @@ fn append_event(transaction: &Transaction<'_>, decision: &Decision, now: DateTim
         message.push_str(if place == 0 { " from " } else { ", " });
         message.push_str(source);
     }
-    events::append(
-        transaction,
-        &Event {
-            at: now,
-            kind: "ledger",
-            severity: "info",
-            service: "agent",
-            action: "import",
-            message: &message,
-            actor: "operator",
-        },
-    )
+    let event = NewEvent {
+        kind: EventKind::Collector,
+        action: "import",
+        message,
+        ..NewEvent::default()
+    };
+    events::append(transaction, now, &event)
 }

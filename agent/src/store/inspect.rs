@@ -35,11 +35,21 @@ pub fn inspect(folder: &Path) -> Result<Option<LedgerFacts>, OpenError> {
         })?,
     };
     open::check_header(&path)?;
-    let connection = open_read_only(&path, is_at_rest(&path))?;
-    open::check_versions(&connection, &path)?;
-    open::check_integrity(&connection, &path)?;
-    let facts = facts(&connection, last_written_at(&path)).map(Some);
-    facts.map_err(|error| open::damaged_or(error, &path))
+    read(&path, is_at_rest(&path)).map(Some)
+}
+
+/// The same within the agent that works on it. Its files must not be opened but by SQLite there: closing one would take the
+/// locks of the whole process with it (`sqlite.org/howtocorrupt.html`, 2.2), and anybody else would think it at rest.
+pub fn inspect_own(folder: &Path) -> Result<LedgerFacts, OpenError> {
+    read(&folder.join(open::FILE_NAME), false)
+}
+
+fn read(path: &Path, is_at_rest: bool) -> Result<LedgerFacts, OpenError> {
+    let connection = open_read_only(path, is_at_rest)?;
+    open::check_versions(&connection, path)?;
+    open::check_integrity(&connection, path)?;
+    let facts = facts(&connection, last_written_at(path));
+    facts.map_err(|error| open::damaged_or(error, path))
 }
 
 /// The newer of the file's time and its write-ahead log's.
@@ -137,6 +147,26 @@ mod tests {
         assert_eq!((found.id, found.key_ports), (Some(id), vec![10_007]));
         assert_eq!(names(folder.path()), before);
         connection.execute("DELETE FROM keys", []).unwrap();
+    }
+
+    #[test]
+    fn an_agent_that_looks_at_its_own_ledger_keeps_its_locks() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(open::FILE_NAME);
+        let (connection, id) = open::open(&path).unwrap();
+        let locks = || {
+            let own = format!(" {} ", std::process::id());
+            let inode = std::os::unix::fs::MetadataExt::ino(&std::fs::metadata(&path).unwrap());
+            let of_ledger = format!(":{inode} ");
+            let all = std::fs::read_to_string("/proc/locks").unwrap();
+            all.lines()
+                .filter(|line| line.contains(&own) && line.contains(&of_ledger))
+                .count()
+        };
+        assert!(locks() > 0, "the connection holds no lock that could be lost");
+        assert_eq!(inspect_own(folder.path()).unwrap().id, Some(id));
+        assert!(locks() > 0, "looking has taken the connection's locks away");
+        drop(connection);
     }
 
     #[test]

@@ -27,7 +27,7 @@ pub fn lowest_free_port(
 pub(super) fn all(connection: &Connection) -> rusqlite::Result<Vec<Key>> {
     let mut statement = connection.prepare(&format!(
         "SELECT keys.id, uuid, name, is_active, created_at_micros, port, assigned_at_micros,
-                cycle_rule, cycle_time_zone, subscription_token, {}
+                cycle_rule, cycle_time_zone, subscription_token, alias, {}
          FROM keys LEFT JOIN port_assignments ON port_assignments.key_id = keys.id
                    LEFT JOIN reality_identities ON reality_identities.key_id = keys.id
          ORDER BY position",
@@ -36,18 +36,25 @@ pub(super) fn all(connection: &Connection) -> rusqlite::Result<Vec<Key>> {
     statement.query_map([], key)?.collect()
 }
 
+/// Every key's place in the order of creation, which none has had before; in that order.
+pub(super) fn positions(connection: &Connection) -> rusqlite::Result<Vec<i64>> {
+    let mut statement = connection.prepare("SELECT position FROM keys ORDER BY position")?;
+    statement.query_map([], |row| row.get(0))?.collect()
+}
+
 fn key(row: &Row<'_>) -> rusqlite::Result<Key> {
     Ok(Key {
         id: KeyId(uuid_column(row, 0)?),
         uuid: uuid_column(row, 1)?,
         name: row.get(2)?,
+        alias: row.get(10)?,
         is_active: row.get(3)?,
         created_at: time_from(row.get(4)?),
         port: row.get(5)?,
         assigned_at: row.get::<_, Option<i64>>(6)?.map(time_from),
         cycle: cycle(row)?,
         subscription_token: row.get::<_, Option<String>>(9)?.and_then(|text| text.parse().ok()),
-        identity: identities::from_row(row, 10)?.map(Arc::new),
+        identity: identities::from_row(row, 11)?.map(Arc::new),
     })
 }
 
@@ -75,10 +82,11 @@ pub(super) fn time_from(micros: i64) -> DateTime<Utc> {
     DateTime::from_timestamp_micros(micros).unwrap_or_default()
 }
 
-pub(super) fn insert(connection: &Connection, key: &Key) -> rusqlite::Result<()> {
+/// Makes a key's rows; gives its place in the order of creation.
+pub(super) fn insert(connection: &Connection, key: &Key) -> rusqlite::Result<i64> {
     connection.execute(
-        "INSERT INTO keys (id, uuid, name, is_active, created_at_micros, subscription_token)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        "INSERT INTO keys (id, uuid, name, is_active, created_at_micros, subscription_token, alias)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
         params![
             key.id.0.to_string(),
             key.uuid.to_string(),
@@ -86,25 +94,28 @@ pub(super) fn insert(connection: &Connection, key: &Key) -> rusqlite::Result<()>
             key.is_active,
             key.created_at.timestamp_micros(),
             key.subscription_token.as_ref().map(SubscriptionToken::to_secret_text),
+            key.alias,
         ],
     )?;
+    let position = connection.last_insert_rowid();
     if let Some(identity) = &key.identity {
         identities::write(connection, Some(key.id), identity)?;
     }
     connection.execute("INSERT INTO key_totals (key_id) VALUES (?1)", [key.id.0.to_string()])?;
     connection.execute("INSERT INTO key_baselines (key_id) VALUES (?1)", [key.id.0.to_string()])?;
-    Ok(())
+    Ok(position)
 }
 
 pub(super) fn update(connection: &Connection, key: &Key) -> rusqlite::Result<()> {
     connection.execute(
-        "UPDATE keys SET uuid = ?2, name = ?3, is_active = ?4, subscription_token = ?5 WHERE id = ?1",
+        "UPDATE keys SET uuid = ?2, name = ?3, is_active = ?4, subscription_token = ?5, alias = ?6 WHERE id = ?1",
         params![
             key.id.0.to_string(),
             key.uuid.to_string(),
             key.name,
             key.is_active,
             key.subscription_token.as_ref().map(SubscriptionToken::to_secret_text),
+            key.alias,
         ],
     )?;
     Ok(())

@@ -8,6 +8,7 @@
 //!
 //! WAL with synchronous=FULL: what a call has answered survives a power cut.
 
+mod activity;
 mod backup;
 mod bookings;
 mod cleanup;
@@ -16,6 +17,8 @@ mod commits;
 mod copy;
 mod cycles;
 mod documents;
+mod domains;
+mod event_log;
 mod events;
 mod export;
 mod faults;
@@ -25,14 +28,17 @@ mod import;
 mod imported;
 mod inspect;
 mod kept;
+mod key_events;
 mod keys;
 mod ledger;
 mod open;
 mod outside;
 mod readers;
+mod requests;
 mod restore;
 mod schema;
 mod series;
+mod settings;
 mod snapshot;
 mod writer;
 
@@ -49,23 +55,27 @@ use uuid::Uuid;
 use crate::calendar::{BillingCycle, Calendar};
 use crate::counters::CounterReader;
 use crate::ledger::{Clock, Samples, SystemClock};
+use crate::settings::Stored;
 use crate::store::readers::Readers;
 use crate::store::writer::{Surroundings, Writer};
 use crate::xray::reality::Identity;
 
+pub use activity::Activity;
 pub use backup::{Backup, BackupError, BackupFacts, back_up};
 pub use bookings::{BookedKey, BookedMinute, Bookings, PartStart};
 pub use cleanup::FirstKept;
 pub use copy::CopyProgress;
 pub use cycles::CycleUsage;
 pub use documents::{RestoreOutcome, RestoredClient, RestoredConfiguration};
-pub use events::NewEvent;
+pub use domains::{DOMAINS_PER_DAY_MAX, DomainRow, OTHER, Visits};
+pub use event_log::{Event, EventFilter, EventHour, EventStatistics};
+pub use events::{EventKind, EventSeverity, NewEvent};
 pub use export::{ExportError, LedgerExport};
 #[cfg(feature = "faults")]
 pub use faults::{Fault, arm};
 pub use history::{KeyHistory, KeyHistoryWith, Page, PageStart, State};
 pub use import::{ImportFailure, preview_import};
-pub use inspect::{LedgerFacts, inspect};
+pub use inspect::{LedgerFacts, inspect, inspect_own};
 pub use keys::lowest_free_port;
 pub use ledger::LifeOrigin;
 pub use open::OpenError;
@@ -73,7 +83,7 @@ pub use outside::ReadError;
 pub use restore::{RestoreError, Restored, check_backup, restore};
 pub use series::{Granularity, MinuteTotal, Range, Together};
 pub use snapshot::{Entry, Figures, History, HistoryId, Key, KeyId, Snapshot};
-pub use writer::NewKey;
+pub use writer::{Creation, KeyUpdate, NewKey};
 
 /// How many calls may wait for the writer; further callers wait for a place.
 const QUEUE_CAPACITY: usize = 256;
@@ -87,6 +97,15 @@ pub enum StoreError {
     /// There is a key for every port.
     #[error("there are as many keys as ports ({0})")]
     KeyLimitReached(usize),
+    /// Another key has the name, which was to be unique.
+    #[error("there is a key named {0}")]
+    KeyNameTaken(String),
+    /// The request id was used in the last 24 hours, for another name.
+    #[error("the request id was used for something else")]
+    RequestIdReused,
+    /// The key that a request of this id has made is no longer there.
+    #[error("the key that the request made has been deleted")]
+    CreatedKeyDeleted,
     /// Every free port is held by another program.
     #[error("every free port is held by another program")]
     NoAvailablePort,
@@ -127,6 +146,7 @@ pub struct Store {
     calendar: Calendar,
     clock: Arc<dyn Clock>,
     committed: watch::Receiver<u64>,
+    last_event: watch::Receiver<u64>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -138,6 +158,7 @@ pub struct OpenStore {
     keys: Vec<Key>,
     calendar: Calendar,
     clock: Arc<dyn Clock>,
+    event_count_max: u64,
 }
 
 impl OpenStore {
@@ -154,6 +175,7 @@ impl OpenStore {
             keys,
             calendar: Calendar::new(chrono_tz::Tz::UTC),
             clock: Arc::new(SystemClock),
+            event_count_max: u64::MAX,
         })
     }
 
@@ -166,6 +188,12 @@ impl OpenStore {
     /// Takes the time from here; the system's clock unless this is called.
     pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
+        self
+    }
+
+    /// Keeps about this many events, the newest; all of them unless this is called.
+    pub fn with_event_count_max(mut self, count: u64) -> Self {
+        self.event_count_max = count;
         self
     }
 
@@ -198,9 +226,10 @@ impl OpenStore {
             probe,
             calendar: self.calendar,
             clock: Arc::clone(&self.clock),
+            event_count_max: self.event_count_max,
         };
         let (mut writer, shared) = Writer::begin(self.connection, with, origin, self.ledger_id)?;
-        writer.book_all()?;
+        writer.book_by_clock()?;
 
         let (jobs, mut queue) = mpsc::channel::<Job>(QUEUE_CAPACITY);
         let thread = std::thread::Builder::new()
@@ -219,6 +248,7 @@ impl OpenStore {
             snapshot: shared.snapshot,
             samples: shared.samples,
             committed: shared.committed,
+            last_event: shared.last_event,
             reader,
             readers: Arc::new(Readers::new(&self.path)),
             calendar: self.calendar,
@@ -229,6 +259,11 @@ impl OpenStore {
 }
 
 impl Store {
+    /// Names this ledger.
+    pub fn ledger_id(&self) -> Uuid {
+        self.ledger_id
+    }
+
     /// The state after the last commit.
     pub fn snapshot(&self) -> Arc<Snapshot> {
         self.snapshot.load_full()
@@ -236,17 +271,24 @@ impl Store {
 
     /// Makes a key with the lowest free port; its own figures begin at zero at this moment.
     pub async fn create_key(&self, new: NewKey) -> Result<Key, StoreError> {
+        match self.create_key_once(new).await? {
+            Creation::Made(key) | Creation::Repeated(key) => Ok(key),
+        }
+    }
+
+    /// The same, and whether the key is new: what a request of the same id has made before is given again.
+    pub async fn create_key_once(&self, new: NewKey) -> Result<Creation, StoreError> {
         self.call(move |writer| writer.create_key(new)).await
     }
 
-    /// Renames, enables or disables a key; `None` leaves a field alone.
-    pub async fn update_key(
-        &self,
-        id: KeyId,
-        name: Option<String>,
-        is_active: Option<bool>,
-    ) -> Result<Key, StoreError> {
-        self.call(move |writer| writer.update_key(id, name, is_active)).await
+    /// Takes a creation back: the key was never there, and its request can be made again.
+    pub async fn take_key_back(&self, id: KeyId) -> Result<Key, StoreError> {
+        self.call(move |writer| writer.take_key_back(id)).await
+    }
+
+    /// Renames, enables or disables a key, or gives it an alias.
+    pub async fn update_key(&self, id: KeyId, update: KeyUpdate) -> Result<Key, StoreError> {
+        self.call(move |writer| writer.update_key(id, update)).await
     }
 
     /// Gives a key another uuid and another subscription token.
@@ -254,14 +296,21 @@ impl Store {
         self.call(move |writer| writer.regenerate_key(id)).await
     }
 
-    /// Takes a change of a key back: its uuid, name, state and subscription token are these again.
+    /// Takes a change of a key back: its uuid, name, alias, state and subscription token are these again.
     pub async fn put_key_back(&self, key: Key) -> Result<Key, StoreError> {
-        self.call(move |writer| writer.replace_key(key)).await
+        self.call(move |writer| writer.put_key_back(key)).await
     }
 
-    /// Makes `identity` the key's own, or the server's. Nothing of a key's own is nothing that differs from the server's.
-    pub async fn set_identity(&self, owner: Option<KeyId>, identity: Identity) -> Result<(), StoreError> {
-        self.call(move |writer| writer.set_identity(owner, identity)).await
+    /// Makes `identity` the key's own, or the server's, and tells `event`. Nothing of a key's own is nothing that differs
+    /// from the server's.
+    pub async fn set_identity(
+        &self,
+        owner: Option<KeyId>,
+        identity: Identity,
+        event: NewEvent,
+    ) -> Result<(), StoreError> {
+        self.call(move |writer| writer.set_identity(owner, identity, &event))
+            .await
     }
 
     /// Makes what a backup of the core's configuration says the wanted state, in one transaction.
@@ -277,6 +326,14 @@ impl Store {
     /// Appends an event of its own.
     pub async fn append_event(&self, event: NewEvent) -> Result<(), StoreError> {
         self.call(move |writer| writer.append_event(&event)).await
+    }
+
+    /// Appends an event of something that has happened, whatever becomes of telling it: what fails goes to the log.
+    pub async fn note_event(&self, event: NewEvent) {
+        let action = event.action;
+        if let Err(error) = self.append_event(event).await {
+            tracing::error!(%error, action, "an event could not be noted");
+        }
     }
 
     /// Books the key's last bytes, then removes it with its port assignment and its own history.
@@ -322,6 +379,23 @@ impl Store {
     /// Gives every enabled key without a port the lowest free one; gives how many got one.
     pub async fn assign_ports(&self) -> Result<usize, StoreError> {
         self.call(Writer::assign_ports).await
+    }
+
+    /// Stores settings and appends `events`, in one transaction; see [`crate::settings`]. Where that pauses the collector or
+    /// has it go on, everything counted until now is booked in the same one.
+    pub async fn save_settings(&self, stored: Stored, events: Vec<NewEvent>) -> Result<(), StoreError> {
+        self.call(move |writer| writer.save_settings(stored, &events)).await
+    }
+
+    /// Reads every counter, books what is new and appends the event that `event` makes of the bytes that were booked, in
+    /// one transaction; paused or not. Gives these bytes.
+    pub async fn run_collector(&self, event: impl FnOnce(u64) -> NewEvent + Send + 'static) -> Result<u64, StoreError> {
+        self.call(move |writer| writer.run_collector(event)).await
+    }
+
+    /// The same as [`Self::book`] while the collector runs; nothing while it is paused.
+    pub async fn book_by_clock(&self) -> Result<(), StoreError> {
+        self.call(Writer::book_by_clock).await
     }
 
     /// Reads every counter and books what is new, in one transaction.

@@ -8,6 +8,7 @@ use chrono::Utc;
 use rusqlite::{Connection, OptionalExtension};
 use uuid::Uuid;
 
+use super::events::{self, EventKind, NewEvent};
 use super::schema;
 
 /// The ledger's file within the data folder.
@@ -79,9 +80,23 @@ pub(super) fn open(path: &Path) -> Result<(Connection, Uuid), OpenError> {
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "foreign_keys", true)?;
+    let before: u32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
     schema::migrations().to_latest(&mut connection)?;
+    if before > 0 && (before as usize) < schema::VERSION {
+        events::append(&connection, Utc::now(), &migrated(before))?;
+    }
     let id = ledger_id(&connection)?;
     Ok((connection, id))
+}
+
+fn migrated(before: u32) -> NewEvent {
+    NewEvent {
+        kind: EventKind::Update,
+        action: "migrate",
+        message: format!("the ledger was brought from schema {before} to {}", schema::VERSION),
+        actor: "agent",
+        ..NewEvent::default()
+    }
 }
 
 /// Looks at the file's header (SQLite's file format, section 1.3) before SQLite touches anything.

@@ -17,7 +17,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
-use rusqlite::Connection;
+use rusqlite::{Connection, params};
 use uuid::Uuid;
 
 use super::backup::{BackupError, BackupFacts, examine, sync_folder};
@@ -198,7 +198,22 @@ fn number_anew(ledger: &Path, now: DateTime<Utc>) -> rusqlite::Result<()> {
             [sequence, at],
         )?;
     }
+    if connection.table_exists(None, "events")? {
+        note_restore(&connection, now)?;
+    }
     connection.close().map_err(|(_, error)| error)
+}
+
+/// Tells of the restore in the restored ledger, under a number that no event has had. In words that the events of every
+/// schema have: a backup may be of an earlier one.
+fn note_restore(connection: &Connection, now: DateTime<Utc>) -> rusqlite::Result<()> {
+    let message = "the ledger was restored from a backup: what happened after that is not in it";
+    connection.execute(
+        "INSERT INTO events (id, at_micros, type, severity, service, action, message, actor)
+         VALUES (max(?1, 1 + ifnull((SELECT max(id) FROM events), 0)), ?1, 'system', 'warning', 'agent', 'restore_ledger', ?2, 'operator')",
+        params![now.timestamp_micros(), message],
+    )?;
+    Ok(())
 }
 
 /// What is wrong with the backup, said of a backup.

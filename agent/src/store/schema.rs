@@ -14,6 +14,7 @@ const STEPS: &[M<'static>] = &[
     M::up(include_str!("migrations/003_history.sql")),
     M::up(include_str!("migrations/004_imports.sql")),
     M::up(include_str!("migrations/005_xray.sql")),
+    M::up(include_str!("migrations/006_panel.sql")),
 ];
 
 /// Every migration, in order.

@@ -1,6 +1,6 @@
 //! Reading the periods' rows: of one key, of every key, of all together.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use rusqlite::{Connection, params};
 
@@ -166,6 +166,30 @@ pub(super) fn active_keys(
     statement.query_map([period], |row| row.get(0))?.collect()
 }
 
+/// How many days of each history have a session or a byte, and the first of them.
+pub(super) fn active_days(connection: &Connection) -> rusqlite::Result<HashMap<HistoryId, (u32, i64)>> {
+    let mut statement = connection.prepare_cached(
+        "SELECT history_id, count(*), min(day) FROM day_rows WHERE sessions > 0 OR rx_bytes + tx_bytes > 0
+         GROUP BY history_id",
+    )?;
+    statement
+        .query_map([], |row| Ok((HistoryId(row.get(0)?), (row.get(1)?, row.get(2)?))))?
+        .collect()
+}
+
+/// Which histories have a session or a byte on which of these days.
+pub(super) fn active_on(connection: &Connection, days: Range) -> rusqlite::Result<HashSet<(HistoryId, i64)>> {
+    let mut statement = connection.prepare_cached(
+        "SELECT history_id, day FROM day_rows
+         WHERE day BETWEEN ?1 AND ?2 AND (sessions > 0 OR rx_bytes + tx_bytes > 0)",
+    )?;
+    statement
+        .query_map(params![days.first, days.last], |row| {
+            Ok((HistoryId(row.get(0)?), row.get(1)?))
+        })?
+        .collect()
+}
+
 /// Each history's bytes and highest number of connections over a range.
 pub(super) fn by_history(
     connection: &Connection,
@@ -217,6 +241,12 @@ pub(super) fn minute_totals(connection: &Connection, range: Range) -> rusqlite::
 /// The oldest period that has a row; `None` when there is none.
 pub(super) fn oldest(connection: &Connection, granularity: Granularity) -> rusqlite::Result<Option<i64>> {
     let sql = granularity.sql("SELECT min({period}) FROM {rows}");
+    connection.prepare_cached(&sql)?.query_row([], |row| row.get(0))
+}
+
+/// The newest period that has a row; `None` when there is none.
+pub(super) fn newest(connection: &Connection, granularity: Granularity) -> rusqlite::Result<Option<i64>> {
+    let sql = granularity.sql("SELECT max({period}) FROM {rows}");
     connection.prepare_cached(&sql)?.query_row([], |row| row.get(0))
 }
 

@@ -9,6 +9,7 @@ use uuid::Uuid;
 use crate::calendar::BillingCycle;
 use crate::counters::{Counter, CounterReader};
 use crate::ledger::Tally;
+use crate::settings::Stored;
 use crate::xray::reality::Identity;
 use crate::xray::subscription::SubscriptionToken;
 
@@ -25,6 +26,8 @@ pub struct Key {
     pub uuid: Uuid,
     /// Free text, not unique.
     pub name: String,
+    /// What panels show beside the name; empty when there is none.
+    pub alias: String,
     /// Whether the key is enabled.
     pub is_active: bool,
     /// When it was made.
@@ -121,6 +124,8 @@ impl Figures {
 /// A key with its figures.
 #[derive(Debug, Clone)]
 pub struct Entry {
+    /// Its place in the order of creation; no other key has it, now or later.
+    pub position: i64,
     /// The key.
     pub key: Arc<Key>,
     /// Its figures at the last booking.
@@ -150,8 +155,12 @@ pub struct Snapshot {
     pub port_table: PortTableTimes,
     /// Changes with every change of a key or an assignment, and with nothing else.
     pub keys_revision: u64,
-    /// When the counters were last booked.
+    /// The stored settings.
+    pub settings: Arc<Stored>,
+    /// When counters were last booked.
     pub booked_at: DateTime<Utc>,
+    /// When all of them were; `None` before the first time since the start.
+    pub all_booked_at: Option<DateTime<Utc>>,
     /// The commit that made this state.
     pub sequence: u64,
     /// Positions in `entries` by id; shared between snapshots while the keys stay the same.
@@ -181,6 +190,13 @@ impl Snapshot {
         self.entries
             .iter()
             .find(|entry| entry.key.subscription_token.as_ref() == Some(token))
+    }
+
+    /// At most `limit` keys in creation order, after a position; and whether more follow.
+    pub fn page(&self, after: i64, limit: usize) -> (&[Entry], bool) {
+        let start = self.entries.partition_point(|entry| entry.position <= after);
+        let rest = &self.entries[start..];
+        (&rest[..rest.len().min(limit)], rest.len() > limit)
     }
 
     /// A key's place in `entries`.

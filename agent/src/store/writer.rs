@@ -12,9 +12,13 @@ use rusqlite::{Connection, Transaction};
 use tokio::sync::watch;
 use uuid::Uuid;
 
+use super::events::NewEvent;
 use super::ledger::{self, Booker, LifeOrigin};
 use super::snapshot::{Entry, Figures, History, HistoryId, Key, KeyId, Snapshot};
-use super::{PortProbe, StoreError, commits, cycles, documents, events, faults, identities, keys};
+use super::{
+    PortProbe, StoreError, cleanup, commits, cycles, documents, event_log, events, faults, identities, key_events,
+    keys, requests, settings,
+};
 use crate::calendar::{BillingCycle, Calendar, Minute};
 use crate::counters::{Counter, CounterReader, MapLifeId};
 use crate::ledger::{Clock, Pending, PortStart, Samples, Taken, TakenPort, Tally};
@@ -24,6 +28,9 @@ use crate::xray::subscription::SubscriptionToken;
 /// An idle ledger notes this often that it was read, so that a gap is told with its real length.
 const READ_NOTE_INTERVAL: TimeDelta = TimeDelta::seconds(60);
 
+/// At most so many events come between two looks whether there are too many.
+const EVENT_STEP_MAX: u64 = 1_000;
+
 /// What a caller says about a key to be made.
 #[derive(Debug, Clone, Default)]
 pub struct NewKey {
@@ -31,6 +38,30 @@ pub struct NewKey {
     pub name: String,
     /// What it has of a REALITY identity of its own.
     pub identity: Option<Identity>,
+    /// The caller's name for this creation, already checked: asked for again, it gives the key that it has made.
+    pub request_id: Option<String>,
+    /// Whether no other key may have the name.
+    pub is_name_unique: bool,
+}
+
+/// What came of a creation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Creation {
+    /// A new key.
+    Made(Key),
+    /// The key that an earlier creation of the same request id has made, as it is now.
+    Repeated(Key),
+}
+
+/// What changes of a key, already checked; `None` leaves a field alone.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct KeyUpdate {
+    /// The new name.
+    pub name: Option<String>,
+    /// Enables or disables the key.
+    pub is_active: Option<bool>,
+    /// The new alias; empty for none.
+    pub alias: Option<String>,
 }
 
 /// What the writer works with, besides its connection.
@@ -41,6 +72,8 @@ pub(super) struct Surroundings {
     pub(super) probe: Box<dyn PortProbe>,
     pub(super) calendar: Calendar,
     pub(super) clock: Arc<dyn Clock>,
+    /// Most events that are kept, about.
+    pub(super) event_count_max: u64,
 }
 
 /// The only one who writes.
@@ -50,10 +83,12 @@ pub(super) struct Writer {
     life: MapLifeId,
     /// The counter up to which each port is booked; as in the table.
     checkpoints: HashMap<u16, Counter>,
-    samples: Arc<Samples>,
+    pub(super) samples: Arc<Samples>,
     pub(super) published: Arc<ArcSwap<Snapshot>>,
     /// Wakes who follows the bookings.
     committed: watch::Sender<u64>,
+    /// Wakes who follows the events.
+    last_event: watch::Sender<u64>,
     read_noted_at: DateTime<Utc>,
 }
 
@@ -62,10 +97,12 @@ pub(super) struct Shared {
     pub(super) samples: Arc<Samples>,
     pub(super) snapshot: Arc<ArcSwap<Snapshot>>,
     pub(super) committed: watch::Receiver<u64>,
+    pub(super) last_event: watch::Receiver<u64>,
 }
 
 /// Which ports a change reads.
-enum Ports<'a> {
+#[derive(Clone, Copy)]
+pub(super) enum Ports<'a> {
     All,
     These(&'a [u16]),
 }
@@ -98,12 +135,15 @@ impl Writer {
         };
         let read_at = commits::read_at(&connection)?;
         let samples = Arc::new(Samples::new(snapshot.sequence, read_at, with.reader.ports(), start));
+        samples.set_paused(!snapshot.settings.is_collecting());
         let (committed, receiver) = watch::channel(snapshot.sequence);
+        let (last_event, last_event_receiver) = watch::channel(event_log::last_id(&connection)?);
         let published = Arc::new(ArcSwap::from_pointee(snapshot));
         let shared = Shared {
             samples: Arc::clone(&samples),
             snapshot: Arc::clone(&published),
             committed: receiver,
+            last_event: last_event_receiver,
         };
         let writer = Self {
             connection,
@@ -113,6 +153,7 @@ impl Writer {
             samples,
             published,
             committed,
+            last_event,
             read_noted_at: DateTime::UNIX_EPOCH,
         };
         Ok((writer, shared))
@@ -154,7 +195,14 @@ impl Writer {
         Ok(())
     }
 
-    pub(super) fn create_key(&mut self, new: NewKey) -> Result<Key, StoreError> {
+    pub(super) fn create_key(&mut self, new: NewKey) -> Result<Creation, StoreError> {
+        let now = self.with.clock.now();
+        if let Some(key) = self.created_before(&new, now)? {
+            return Ok(Creation::Repeated(key));
+        }
+        if new.is_name_unique {
+            self.check_name_is_free(&new.name)?;
+        }
         if self.published.load().entries.len() >= self.with.ports.len() {
             return Err(StoreError::KeyLimitReached(self.with.ports.len()));
         }
@@ -162,11 +210,11 @@ impl Writer {
             let assigned = self.published.load().assigned_ports();
             self.free_port(&assigned)?
         };
-        let now = self.with.clock.now();
         let key = Key {
             id: KeyId(Uuid::new_v4()),
             uuid: Uuid::new_v4(),
             name: new.name,
+            alias: String::new(),
             is_active: true,
             created_at: now,
             port: Some(port),
@@ -175,26 +223,48 @@ impl Writer {
             subscription_token: Some(SubscriptionToken::generate()),
             identity: new.identity.map(Arc::new),
         };
-        let made = key.clone();
+        let (made, event, request_id) = (key.clone(), key_events::created(&key), new.request_id);
         self.edit(&[port], &[port], move |transaction, snapshot| {
+            if let Some(request_id) = request_id {
+                requests::note(transaction, &request_id, made.id, &made.name, now)?;
+            }
             snapshot.entries.push(new_entry(transaction, made, now)?);
             keys::touch_port_table(transaction, now)?;
             snapshot.port_table.last_updated = now;
             snapshot.keys_changed();
-            Ok(())
+            Ok(events::append(transaction, now, &event)?)
         })?;
-        Ok(key)
+        Ok(Creation::Made(key))
     }
 
-    pub(super) fn update_key(
-        &mut self,
-        id: KeyId,
-        name: Option<String>,
-        is_active: Option<bool>,
-    ) -> Result<Key, StoreError> {
+    /// The key that this very request has made before.
+    fn created_before(&self, new: &NewKey, now: DateTime<Utc>) -> Result<Option<Key>, StoreError> {
+        let Some(request_id) = &new.request_id else {
+            return Ok(None);
+        };
+        let Some(made) = requests::find(&self.connection, request_id, now)? else {
+            return Ok(None);
+        };
+        if made.name != new.name {
+            return Err(StoreError::RequestIdReused);
+        }
+        let key = self.find(KeyId(made.key_id));
+        key.map(Some).map_err(|_| StoreError::CreatedKeyDeleted)
+    }
+
+    fn check_name_is_free(&self, name: &str) -> Result<(), StoreError> {
+        let snapshot = self.published.load();
+        match snapshot.entries.iter().any(|entry| entry.key.name == name) {
+            true => Err(StoreError::KeyNameTaken(name.to_owned())),
+            false => Ok(()),
+        }
+    }
+
+    pub(super) fn update_key(&mut self, id: KeyId, update: KeyUpdate) -> Result<Key, StoreError> {
         let mut key = self.find(id)?;
-        key.name = name.unwrap_or(key.name);
-        let is_active = is_active.unwrap_or(key.is_active);
+        key.name = update.name.unwrap_or(key.name);
+        key.alias = update.alias.unwrap_or(key.alias);
+        let is_active = update.is_active.unwrap_or(key.is_active);
         if is_active != key.is_active {
             key.is_active = is_active;
             key.subscription_token = is_active.then(SubscriptionToken::generate);
@@ -210,41 +280,71 @@ impl Writer {
         self.replace_key(key)
     }
 
-    /// Books what is there, then writes what can change of a key: its uuid, name, state and subscription token.
+    /// Books what is there, then writes what can change of a key: its uuid, name, alias, state and subscription token.
     pub(super) fn replace_key(&mut self, key: Key) -> Result<Key, StoreError> {
-        let changed = key.clone();
+        let told = key_events::changes(&self.find(key.id)?, &key);
+        self.write_key(key, told)
+    }
+
+    /// Takes a change back that came to nothing.
+    pub(super) fn put_key_back(&mut self, key: Key) -> Result<Key, StoreError> {
+        let told = vec![key_events::change_taken_back(&key)];
+        self.write_key(key, told)
+    }
+
+    fn write_key(&mut self, key: Key, told: Vec<NewEvent>) -> Result<Key, StoreError> {
+        let (changed, now) = (key.clone(), self.with.clock.now());
         self.edit(&port_of(&key), &[], move |transaction, snapshot| {
             keys::update(transaction, &changed)?;
             let entry = entry(snapshot, changed.id)?;
             entry.key = Arc::new(changed);
             snapshot.keys_changed();
-            Ok(())
+            Ok(events::append_all(transaction, now, &told)?)
         })?;
         Ok(key)
     }
 
     pub(super) fn delete_key(&mut self, id: KeyId) -> Result<Key, StoreError> {
+        self.remove_key(id, key_events::deleted, false)
+    }
+
+    /// Removes a key as if it had never been asked for.
+    pub(super) fn take_key_back(&mut self, id: KeyId) -> Result<Key, StoreError> {
+        self.remove_key(id, key_events::creation_taken_back, true)
+    }
+
+    /// `told` says what is told of it.
+    fn remove_key(
+        &mut self,
+        id: KeyId,
+        told: impl FnOnce(&Key) -> NewEvent,
+        is_request_forgotten: bool,
+    ) -> Result<Key, StoreError> {
         let key = self.find(id)?;
-        let now = self.with.clock.now();
+        let (now, event) = (self.with.clock.now(), told(&key));
         self.edit(&port_of(&key), &port_of(&key), move |transaction, snapshot| {
+            if is_request_forgotten {
+                requests::forget(transaction, id)?;
+            }
             ledger::retire_total(transaction, id, snapshot.sequence)?;
             keys::delete(transaction, id)?;
             keys::touch_port_table(transaction, now)?;
             snapshot.entries.retain(|entry| entry.key.id != id);
             snapshot.port_table.last_updated = now;
             snapshot.keys_changed();
-            Ok(())
+            Ok(events::append(transaction, now, &event)?)
         })?;
         Ok(key)
     }
 
     pub(super) fn reset_traffic(&mut self, id: KeyId) -> Result<Key, StoreError> {
         let key = self.find(id)?;
+        let (now, event) = (self.with.clock.now(), key_events::traffic_reset(&key));
         self.edit(&port_of(&key), &[], move |transaction, snapshot| {
             let figures = &mut entry(snapshot, id)?.figures;
             figures.baseline = figures.booked.traffic;
             ledger::set_baseline(transaction, id, figures.baseline)?;
-            Ok(())
+            Ok(events::append(transaction, now, &event)?)
         })?;
         Ok(key)
     }
@@ -252,13 +352,13 @@ impl Writer {
     /// Books what is there, then begins a new history: what was before is hidden, not removed.
     pub(super) fn reset_history(&mut self, id: KeyId) -> Result<Key, StoreError> {
         let key = self.find(id)?;
-        let now = self.with.clock.now();
+        let (now, event) = (self.with.clock.now(), key_events::history_reset(&key));
         self.edit(&port_of(&key), &[], move |transaction, snapshot| {
             let figures = &mut entry(snapshot, id)?.figures;
             let history = figures.next_history(HistoryId::default(), now);
             let name = ledger::begin_history(transaction, id, &history)?;
             figures.history = History { id: name, ..history };
-            Ok(())
+            Ok(events::append(transaction, now, &event)?)
         })?;
         Ok(key)
     }
@@ -268,20 +368,21 @@ impl Writer {
         let mut key = self.find(id)?;
         key.cycle = cycle;
         let (changed, now, calendar) = (key.clone(), self.with.clock.now(), self.with.calendar);
+        let event = key_events::cycle_set(&key);
         self.edit(&port_of(&key), &[], move |transaction, snapshot| {
             keys::set_cycle(transaction, id, changed.cycle.as_ref())?;
             if let Some(cycle) = &changed.cycle {
                 cycles::begin(transaction, &calendar, id, &cycle.cycle_at(now))?;
             }
             entry(snapshot, id)?.key = Arc::new(changed);
-            Ok(())
+            Ok(events::append(transaction, now, &event)?)
         })?;
         Ok(key)
     }
 
     pub(super) fn reset_ports(&mut self) -> Result<usize, StoreError> {
         let assigned: Vec<u16> = self.published.load().assigned_ports().into_iter().collect();
-        let now = self.with.clock.now();
+        let (now, event) = (self.with.clock.now(), key_events::ports_reset(assigned.len()));
         self.edit(&assigned, &assigned, move |transaction, snapshot| {
             keys::clear_assignments(transaction)?;
             keys::touch_port_table(transaction, now)?;
@@ -294,7 +395,7 @@ impl Writer {
             }
             snapshot.port_table.last_updated = now;
             snapshot.keys_changed();
-            Ok(())
+            Ok(events::append(transaction, now, &event)?)
         })?;
         Ok(assigned.len())
     }
@@ -312,6 +413,7 @@ impl Writer {
         let ports: Vec<u16> = given.iter().map(|(_, port)| *port).collect();
         let now = self.with.clock.now();
         let count = given.len();
+        let told = (count > 0).then(|| key_events::ports_assigned(count));
         self.edit(&ports, &ports, move |transaction, snapshot| {
             for (id, port) in given {
                 keys::assign(transaction, id, port, now)?;
@@ -325,7 +427,7 @@ impl Writer {
             keys::touch_port_table(transaction, now)?;
             snapshot.port_table.last_updated = now;
             snapshot.keys_changed();
-            Ok(())
+            Ok(events::append_all(transaction, now, told.as_slice())?)
         })?;
         Ok(count)
     }
@@ -338,7 +440,10 @@ impl Writer {
         handed_over: &[u16],
         edit: impl FnOnce(&Transaction<'_>, &mut Snapshot) -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
-        self.change(Ports::These(ports), Some(Box::new(edit)))?;
+        self.change(
+            Ports::These(ports),
+            Some(Box::new(|transaction, snapshot, _| edit(transaction, snapshot))),
+        )?;
         if !handed_over.is_empty() {
             let assigned = self.published.load().assigned_ports();
             self.samples
@@ -350,8 +455,8 @@ impl Writer {
     /// One transaction: reads and books `ports`, makes `edit`'s change in the tables and in the next snapshot,
     /// commits, publishes. On failure neither the tables nor the snapshot nor the checkpoints have changed, and what was
     /// read is booked the next time.
-    fn change(&mut self, ports: Ports<'_>, edit: Option<Edit<'_>>) -> Result<(), StoreError> {
-        let (at, is_edit) = (self.with.clock.now(), edit.is_some());
+    pub(super) fn change(&mut self, ports: Ports<'_>, edit: Option<Edit<'_>>) -> Result<(), StoreError> {
+        let (at, is_edit, is_all) = (self.with.clock.now(), edit.is_some(), matches!(ports, Ports::All));
         let taken = match ports {
             Ports::All => self.samples.take_all(at, &*self.with.reader),
             Ports::These(ports) => self.samples.take(at, &*self.with.reader, ports),
@@ -359,6 +464,9 @@ impl Writer {
         faults::point("booking.read");
         let mut next = Snapshot::clone(&self.published.load());
         next.booked_at = at;
+        if is_all {
+            next.all_booked_at = Some(at);
+        }
         if taken.ports.is_empty() && taken.gap.is_none() && !is_edit {
             self.note_read(at);
             self.samples
@@ -366,7 +474,7 @@ impl Writer {
             return Ok(());
         }
         next.sequence += 1;
-        match self.write(at, &taken, &mut next, edit) {
+        match self.write(at, is_all, &taken, &mut next, edit) {
             Ok(()) => {
                 faults::point("booking.committed");
                 self.read_noted_at = at;
@@ -385,6 +493,7 @@ impl Writer {
     fn write(
         &mut self,
         at: DateTime<Utc>,
+        is_all: bool,
         taken: &Taken,
         next: &mut Snapshot,
         edit: Option<Edit<'_>>,
@@ -396,9 +505,12 @@ impl Writer {
         }
         faults::point("booking.booked");
         if let Some(edit) = edit {
-            edit(&transaction, next)?;
+            edit(&transaction, next, taken)?;
         }
-        commits::set_read_at(&transaction, at)?;
+        // While the collector is paused, who changes a key reads its port alone: the gap goes on.
+        if is_all || next.settings.is_collecting() {
+            commits::set_read_at(&transaction, at)?;
+        }
         commits::note(&transaction, next.sequence, at, first_minute)?;
         faults::point("booking.before_commit");
         transaction.commit()?;
@@ -425,6 +537,23 @@ impl Writer {
         self.samples
             .settle(sequence, || self.published.store(Arc::new(snapshot)));
         self.committed.send_replace(sequence);
+        self.events_committed();
+    }
+
+    /// Wakes who follows the events where there are new ones, and now and then removes what is too many. What fails here
+    /// changes nothing of what was committed.
+    pub(super) fn events_committed(&self) {
+        let last = match event_log::last_id(&self.connection) {
+            Ok(last) => last,
+            Err(error) => return tracing::warn!(%error, "the last event cannot be read"),
+        };
+        let before = self.last_event.send_replace(last);
+        let step = (self.with.event_count_max / 10).clamp(1, EVENT_STEP_MAX);
+        if last / step != before / step
+            && let Err(error) = cleanup::remove_surplus_events(&self.connection, self.with.event_count_max)
+        {
+            tracing::warn!(%error, "old events could not be removed");
+        }
     }
 
     pub(super) fn find(&self, id: KeyId) -> Result<Key, StoreError> {
@@ -442,7 +571,7 @@ impl Writer {
 }
 
 /// What a transaction changes besides booking.
-type Edit<'a> = Box<dyn FnOnce(&Transaction<'_>, &mut Snapshot) -> Result<(), StoreError> + 'a>;
+pub(super) type Edit<'a> = Box<dyn FnOnce(&Transaction<'_>, &mut Snapshot, &Taken) -> Result<(), StoreError> + 'a>;
 
 /// Books what was taken to whoever has the ports, in the tables and in the next snapshot. Gives the earliest minute of a
 /// key that was booked.
@@ -502,12 +631,14 @@ fn load(
 ) -> Result<(Snapshot, BTreeSet<u16>), StoreError> {
     let mut stored = ledger::figures(connection)?;
     let (mut entries, mut connected) = (Vec::new(), BTreeSet::new());
-    for key in keys::all(connection)? {
+    let positions = keys::positions(connection)?;
+    for (key, position) in keys::all(connection)?.into_iter().zip(positions) {
         let Some(stored) = stored.remove(&key.id.0.to_string()) else {
             return Err(StoreError::Database(rusqlite::Error::QueryReturnedNoRows));
         };
         connected.extend(key.port.filter(|_| stored.is_connected));
         let mut entry = Entry {
+            position,
             key: Arc::new(key),
             figures: stored.figures,
         };
@@ -518,6 +649,7 @@ fn load(
         entries,
         identity: Arc::new(identities::server(connection)?),
         restored_document: documents::restored(connection)?,
+        settings: Arc::new(settings::load(connection)?),
         port_table: keys::port_table_times(connection)?,
         booked_at: now,
         sequence: commits::last_sequence(connection)?,
@@ -536,7 +668,7 @@ fn set_checkpoint(entry: &mut Entry, checkpoints: &HashMap<u16, Counter>) {
 
 /// Makes a key's rows; its figures begin at zero.
 pub(super) fn new_entry(transaction: &Transaction<'_>, key: Key, now: DateTime<Utc>) -> Result<Entry, StoreError> {
-    keys::insert(transaction, &key)?;
+    let position = keys::insert(transaction, &key)?;
     if let Some(port) = key.port {
         keys::assign(transaction, key.id, port, now)?;
     }
@@ -545,6 +677,7 @@ pub(super) fn new_entry(transaction: &Transaction<'_>, key: Key, now: DateTime<U
     let id = ledger::begin_history(transaction, key.id, &history)?;
     figures.history = History { id, ..history };
     Ok(Entry {
+        position,
         key: Arc::new(key),
         figures,
     })

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::wanted::Reality;
 
-/// The TLS handshake that clients imitate.
+/// The TLS handshake that clients imitate unless another one is set.
 pub const FINGERPRINT: &str = "chrome";
 
 /// What a URI fragment must not have as it is: anything but unreserved characters, sub-delimiters, `:`, `@`, `/` and `?`
@@ -51,19 +51,30 @@ pub struct LinkKey<'a> {
     pub port: u16,
 }
 
-/// A key's VLESS URL: one line of visible ASCII, whatever the name is. `flow` is the inbound's; an empty one leaves the
-/// parameter out.
-pub fn vless_url(host: &str, key: &LinkKey<'_>, reality: &Reality, flow: &str) -> String {
-    let flow = match flow {
+/// What all links say of the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LinkServer<'a> {
+    /// The name or address that clients connect to.
+    pub host: &'a str,
+    /// The TLS handshake that clients imitate.
+    pub fingerprint: &'a str,
+    /// The inbounds' flow; an empty one is left out of a link.
+    pub flow: &'a str,
+}
+
+/// A key's VLESS URL: one line of visible ASCII, whatever the name is.
+pub fn vless_url(server: &LinkServer<'_>, key: &LinkKey<'_>, reality: &Reality) -> String {
+    let flow = match server.flow {
         "" => String::new(),
         flow => format!("&flow={}", utf8_percent_encode(flow, PARAMETER)),
     };
     format!(
-        "vless://{}@{}:{}?security=reality&sni={}&fp={FINGERPRINT}&pbk={}&sid={}&type=tcp{flow}#{}",
+        "vless://{}@{}:{}?security=reality&sni={}&fp={}&pbk={}&sid={}&type=tcp{flow}#{}",
         key.uuid,
-        in_url(host),
+        in_url(server.host),
         key.port,
         utf8_percent_encode(first_server_name(reality), PARAMETER),
+        utf8_percent_encode(server.fingerprint, PARAMETER),
         reality.private_key.public_key(),
         utf8_percent_encode(first_short_id(reality), PARAMETER),
         utf8_percent_encode(key.name, FRAGMENT),

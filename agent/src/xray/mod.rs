@@ -3,6 +3,7 @@
 //! The store holds the wanted state; [`wanted`] says it in the core's terms, as plain data. What the core is told and what
 //! stands in its configuration file is made from that, and nothing is ever read back from them into the wanted state.
 
+pub mod access_log;
 pub mod api;
 pub mod core;
 pub mod document;

@@ -10,7 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use subtle::ConstantTimeEq as _;
 
-use super::link::{FINGERPRINT, LinkKey, first_server_name, first_short_id};
+use super::link::{LinkKey, LinkServer, first_server_name, first_short_id};
 use super::reality::random;
 use super::wanted::Reality;
 
@@ -85,13 +85,13 @@ pub fn base64_list(link: &str) -> String {
 }
 
 /// The form that v2rayNG, Happ and Streisand read: an array of complete client configurations of the core.
-pub fn client_configurations(host: &str, key: &LinkKey<'_>, reality: &Reality, flow: &str) -> String {
-    let configurations = [client_configuration(host, key, reality, flow)];
+pub fn client_configurations(server: &LinkServer<'_>, key: &LinkKey<'_>, reality: &Reality) -> String {
+    let configurations = [client_configuration(server, key, reality)];
     Value::from_iter(configurations).to_string()
 }
 
 /// A client's configuration: a proxy on its own machine, everything but its own networks through the key.
-pub fn client_configuration(host: &str, key: &LinkKey<'_>, reality: &Reality, flow: &str) -> Value {
+pub fn client_configuration(server: &LinkServer<'_>, key: &LinkKey<'_>, reality: &Reality) -> Value {
     json!({
         "remarks": key.name,
         "log": { "loglevel": "warning" },
@@ -114,7 +114,7 @@ pub fn client_configuration(host: &str, key: &LinkKey<'_>, reality: &Reality, fl
             },
         ],
         "outbounds": [
-            proxy(host, key, reality, flow),
+            proxy(server, key, reality),
             { "tag": "direct", "protocol": "freedom", "settings": {} },
             { "tag": "block", "protocol": "blackhole", "settings": {} },
         ],
@@ -131,15 +131,15 @@ pub fn client_configuration(host: &str, key: &LinkKey<'_>, reality: &Reality, fl
     })
 }
 
-fn proxy(host: &str, key: &LinkKey<'_>, reality: &Reality, flow: &str) -> Value {
+fn proxy(server: &LinkServer<'_>, key: &LinkKey<'_>, reality: &Reality) -> Value {
     json!({
         "tag": "proxy",
         "protocol": "vless",
         "settings": {
             "vnext": [{
-                "address": host,
+                "address": server.host,
                 "port": key.port,
-                "users": [{ "id": key.uuid, "encryption": "none", "flow": flow }],
+                "users": [{ "id": key.uuid, "encryption": "none", "flow": server.flow }],
             }],
         },
         "streamSettings": {
@@ -147,7 +147,7 @@ fn proxy(host: &str, key: &LinkKey<'_>, reality: &Reality, flow: &str) -> Value 
             "security": "reality",
             "realitySettings": {
                 "serverName": first_server_name(reality),
-                "fingerprint": FINGERPRINT,
+                "fingerprint": server.fingerprint,
                 "publicKey": reality.private_key.public_key().to_string(),
                 "shortId": first_short_id(reality),
                 "spiderX": "",

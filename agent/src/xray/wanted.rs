@@ -31,6 +31,8 @@ pub struct CoreSettings {
     pub max_time_diff_ms: u64,
     /// Where the core's own API listens.
     pub api_listen: SocketAddr,
+    /// The agent's file for the core's access log; `None` where it has none.
+    pub access_log: Option<String>,
 }
 
 /// A key's inbound.

@@ -12,6 +12,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use portmeter::calendar::Calendar;
 use portmeter::counters::{Counter, CounterReader, MapLifeId};
 use portmeter::ledger::Clock;
+use portmeter::settings::{Asked, COLLECTOR_ENABLED, Given, Value, decide, find};
 use portmeter::store::{Key, LifeOrigin, NewKey, OpenStore, PortProbe, Store};
 use tempfile::TempDir;
 use uuid::Uuid;
@@ -125,8 +126,17 @@ impl Lab {
     }
 
     pub(crate) fn start_in(&self, folder: &Path) -> Store {
-        let store = OpenStore::open(folder)
-            .unwrap()
+        self.put_to_work(OpenStore::open(folder).unwrap())
+    }
+
+    /// A start that keeps about this many events.
+    pub(crate) fn start_keeping(&self, event_count_max: u64) -> Store {
+        let store = OpenStore::open(self.folder.path()).unwrap();
+        self.put_to_work(store.with_event_count_max(event_count_max))
+    }
+
+    fn put_to_work(&self, store: OpenStore) -> Store {
+        let store = store
             .with_calendar(self.calendar)
             .with_clock(Arc::clone(&self.clock) as _);
         let own_id = store.ledger_id();
@@ -158,6 +168,17 @@ pub(crate) async fn create(store: &Store, name: &str) -> Key {
         })
         .await
         .unwrap()
+}
+
+/// Pauses the collector, or has it go on.
+pub(crate) async fn set_collecting(store: &Store, is_on: bool) {
+    let mut asked = Asked::default();
+    asked
+        .leaf(find(COLLECTOR_ENABLED).unwrap(), Value::Switch(is_on))
+        .unwrap();
+    let before = Arc::clone(&store.snapshot().settings);
+    let decided = decide(&before, &Given::default(), asked).unwrap();
+    store.save_settings(decided.stored, Vec::new()).await.unwrap();
 }
 
 /// Writes keys into a ledger that nobody has open, one for each port, as if they had been made one by one; that takes

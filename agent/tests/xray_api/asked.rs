@@ -16,6 +16,7 @@ pub(crate) fn settings(listen: Option<&str>, flow: &str) -> CoreSettings {
         flow: flow.to_owned(),
         max_time_diff_ms: 600_000,
         api_listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 1)),
+        access_log: None,
     }
 }
 

@@ -24,7 +24,7 @@ pub(super) fn line(value: &Value) -> String {
     format!("{value}\n")
 }
 
-/// The fields and forms of `GET /api/keys`.
+/// The fields and forms of `GET /api/keys`, and the alias.
 fn value(key: &Key) -> Value {
     json!({
         "id": key.id,
@@ -33,6 +33,7 @@ fn value(key: &Key) -> Value {
         "created_at": created_at(key).map(|at| at.format("%Y-%m-%dT%H:%M:%S%.6f").to_string()),
         "is_active": key.is_active,
         "port": key.port,
+        "alias": key.alias,
     })
 }
 
@@ -71,6 +72,7 @@ mod tests {
             }),
             is_active: false,
             port: Some(10_001),
+            alias: "Zoë".to_owned(),
         }
     }
 
@@ -95,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn json_is_what_rest_answers() {
+    fn json_is_what_rest_answers_and_the_alias() {
         let expected = json!({
             "id": "db5b5fab-8f4d-4e27-9da1-494c73cf256d",
             "name": "a\u{1b}[2J\n\"b\"",
@@ -103,6 +105,7 @@ mod tests {
             "created_at": "2025-08-05T12:00:00.000001",
             "is_active": false,
             "port": 10_001,
+            "alias": "Zoë",
         });
         let one = key_as_json(&key());
         assert_eq!(serde_json::from_str::<Value>(&one).unwrap(), expected);

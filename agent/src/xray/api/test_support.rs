@@ -17,6 +17,7 @@ pub(super) fn settings() -> CoreSettings {
         flow: "xtls-rprx-vision".to_owned(),
         max_time_diff_ms: 600_000,
         api_listen: SocketAddr::from(([127, 0, 0, 1], 9436)),
+        access_log: None,
     }
 }
 

@@ -19,6 +19,7 @@ mod spawn;
 mod supervised;
 mod systemd;
 mod text;
+pub mod unit;
 
 use std::io;
 use std::path::PathBuf;
@@ -33,7 +34,8 @@ pub use conflict::{Conflict, Held, Places, conflict, held};
 pub use log::LOG_NAME;
 pub use record::RECORD_NAME;
 pub use supervised::Supervised;
-pub use systemd::{InvalidUnit, Systemd, Unit};
+pub use systemd::Systemd;
+pub use unit::{InvalidUnit, Unit};
 
 /// Why the core does not run.
 #[derive(Debug, thiserror::Error)]

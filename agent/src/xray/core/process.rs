@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, pidfd_open, pidfd_send_signal, waitid};
 use tokio::sync::watch;
 
 /// When a process started, in clock ticks after boot: with its id and the boot it means one process.
@@ -85,7 +85,8 @@ impl Process {
 
     fn watched(identity: Identity, descriptor: OwnedFd, child: Option<Child>) -> io::Result<Self> {
         let descriptor = Arc::new(descriptor);
-        let (ended, watched) = watch(Arc::clone(&descriptor))?;
+        let is_child = child.is_some();
+        let (ended, watched) = watch(Arc::clone(&descriptor), is_child)?;
         Ok(Self {
             identity,
             descriptor,
@@ -145,7 +146,10 @@ fn open(process_id: u32) -> io::Result<OwnedFd> {
 
 /// Tells when the process has ended, as long as the other end of the pipe is open. By a thread that does nothing else:
 /// to register a descriptor with tokio takes `unsafe`.
-fn watch(descriptor: Arc<OwnedFd>) -> io::Result<(watch::Receiver<bool>, PipeWriter)> {
+///
+/// An agent that has begun anew in the same process is the parent of what it had started before. Nobody else asks for the
+/// status of such a process, which would stay in the table of processes for ever.
+fn watch(descriptor: Arc<OwnedFd>, is_child: bool) -> io::Result<(watch::Receiver<bool>, PipeWriter)> {
     let (unwatched, watched) = io::pipe()?;
     let (sender, ended) = watch::channel(false);
     let wait = move || {
@@ -158,6 +162,13 @@ fn watch(descriptor: Arc<OwnedFd>) -> io::Result<(watch::Receiver<bool>, PipeWri
                 Err(_) => return,
                 Ok(_) if descriptors[0].revents().is_empty() => return,
                 Ok(_) => {
+                    if !is_child {
+                        // Usually it is another's child, and there is nothing to ask.
+                        let _ = waitid(
+                            WaitId::PidFd(descriptor.as_fd()),
+                            WaitIdOptions::EXITED | WaitIdOptions::NOHANG,
+                        );
+                    }
                     // Nobody waits any more.
                     let _ = sender.send(true);
                     return;
@@ -279,9 +290,11 @@ mod tests {
         child.kill().unwrap();
         process.ended().await.unwrap();
         assert_eq!(process.status(), None);
-        // Nobody has asked for its status yet, and still it is gone.
         assert_eq!(Identity::of(child.id()), None);
-        child.wait().unwrap();
+        assert!(
+            child.wait().is_err(),
+            "this process is its parent, and the watch has asked"
+        );
         assert!(Process::of_other(identity).unwrap().is_none());
     }
 }

@@ -1,92 +1,16 @@
 //! A core that systemd runs, asked for through `systemctl`: started once and restarted on request. Whether it comes back
 //! when it ends is the unit's affair, and who stops the unit wants it stopped.
 
-use std::ffi::OsString;
-use std::fmt;
 use std::net::SocketAddr;
-use std::path::Path;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::backoff::Backoff;
-use super::binary::find;
-use super::command::run;
 use super::process::{Identity, Process};
 use super::reach;
-use super::text::reason;
+use super::unit::{self, Unit, UnitState, systemctl};
 use super::{CoreError, CoreFacts, CoreMode, CoreState, Exit, Started};
-
-/// A restart takes as long as the unit takes to stop: 90 s where nothing else is said, and then it is killed.
-const DEADLINE: Duration = Duration::from_secs(120);
-
-/// What is asked of a unit. When the core started is asked of its process.
-const PROPERTIES: &str = "ActiveState,MainPID,NRestarts";
-
-/// The name of a unit that may be given to `systemctl`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Unit(String);
-
-/// The text is no name of a service.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`xray.service` is \"{0}\"; use the name of a systemd service, for example \"xray.service\"")]
-pub struct InvalidUnit(String);
-
-impl std::str::FromStr for Unit {
-    type Err = InvalidUnit;
-
-    fn from_str(text: &str) -> Result<Self, InvalidUnit> {
-        let is_of_name = |byte: u8| byte.is_ascii_alphanumeric() || b":_.@-".contains(&byte);
-        let name = text.strip_suffix(".service").unwrap_or_default();
-        let is_name = !name.is_empty() && name.bytes().all(is_of_name);
-        if is_name {
-            Ok(Self(text.to_owned()))
-        } else {
-            Err(InvalidUnit(reason(text)))
-        }
-    }
-}
-
-impl fmt::Display for Unit {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&self.0)
-    }
-}
-
-/// What systemd says of a unit.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-struct UnitState {
-    active: String,
-    process_id: Option<u32>,
-    restart_count: u64,
-}
-
-impl UnitState {
-    fn is_running(&self) -> bool {
-        ["active", "reloading"].contains(&self.active.as_str())
-    }
-}
-
-/// Reads the answer of `systemctl show`.
-fn parse(text: &str) -> UnitState {
-    let mut state = UnitState::default();
-    for (name, value) in text.lines().filter_map(|line| line.split_once('=')) {
-        match name {
-            "ActiveState" => state.active = value.trim().to_owned(),
-            // 0 stands for none.
-            "MainPID" => state.process_id = value.trim().parse().ok().filter(|id| *id != 0),
-            "NRestarts" => state.restart_count = value.trim().parse().unwrap_or(0),
-            _ => {}
-        }
-    }
-    state
-}
-
-/// What `systemctl` is called with.
-fn arguments(words: &[&str], unit: &Unit) -> Vec<OsString> {
-    let end = ["--", &unit.0];
-    words.iter().chain(&end).map(OsString::from).collect()
-}
 
 /// The core as a unit of systemd.
 pub struct Systemd {
@@ -127,7 +51,7 @@ impl Systemd {
         let mut started = Started::Adopted;
         if !self.state.is_running() && !self.was_started {
             self.was_started = true;
-            self.systemctl(&["start"]).await?;
+            systemctl(&["start"], &self.unit).await?;
             self.look().await?;
             started = Started::New;
         }
@@ -149,7 +73,7 @@ impl Systemd {
 
     async fn try_restart(&mut self, api: SocketAddr) -> Result<(), CoreError> {
         self.was_started = true;
-        self.systemctl(&["restart"]).await?;
+        systemctl(&["restart"], &self.unit).await?;
         self.look().await?;
         self.running_or_why()?;
         reach::wait(api).await.map_err(CoreError::NotUp)
@@ -199,7 +123,7 @@ impl Systemd {
 
     /// Asks how the unit is, and watches its process.
     async fn look(&mut self) -> Result<(), CoreError> {
-        self.state = parse(&self.systemctl(&["show", "-p", PROPERTIES]).await?);
+        self.state = unit::look(&self.unit).await?;
         let identity = self.state.process_id.and_then(Identity::of);
         if identity != self.process.as_ref().map(Process::identity) {
             // One that cannot be watched is asked for again.
@@ -218,22 +142,6 @@ impl Systemd {
         )))
     }
 
-    async fn systemctl(&self, words: &[&str]) -> Result<String, CoreError> {
-        let program = find(Path::new("systemctl")).map_err(|_| {
-            CoreError::Systemd("there is no systemctl here: set `xray.mode` to \"supervised\" or \"none\"".to_owned())
-        })?;
-        let output = run(&program, arguments(words, &self.unit), Path::new("/"), DEADLINE).await;
-        let output = output.map_err(|error| CoreError::Systemd(error.to_string()))?;
-        if output.status.success() {
-            return Ok(output.text);
-        }
-        let said = reason(&output.text);
-        Err(CoreError::Systemd(format!(
-            "systemctl {} {} has failed: {said}",
-            words[0], self.unit
-        )))
-    }
-
     /// Keeps why it does not run, and when to look again.
     fn note<T>(&mut self, result: Result<T, CoreError>) -> Result<T, CoreError> {
         self.last_error = result.as_ref().err().map(ToString::to_string);
@@ -243,61 +151,5 @@ impl Systemd {
             Err(_) => self.next_start = Some(Instant::now() + self.backoff.after(Duration::ZERO)),
         }
         result
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_unit_is_the_name_of_a_service_and_no_option() {
-        for name in ["xray.service", "xray@main.service", "a:b_c.d-1.service"] {
-            assert_eq!(name.parse::<Unit>().unwrap().to_string(), name);
-        }
-        for name in [
-            "",
-            "xray",
-            ".service",
-            "xray.socket",
-            "x y.service",
-            "x;y.service",
-            "../x.service",
-            "ü.service",
-        ] {
-            let error = name.parse::<Unit>().unwrap_err().to_string();
-            assert!(error.starts_with("`xray.service` is \""), "{error}");
-        }
-    }
-
-    #[test]
-    fn the_unit_stands_behind_all_options() {
-        let unit: Unit = "-x.service".parse().unwrap();
-        assert_eq!(arguments(&["restart"], &unit), ["restart", "--", "-x.service"]);
-        assert_eq!(
-            arguments(&["show", "-p", PROPERTIES], &unit),
-            ["show", "-p", "ActiveState,MainPID,NRestarts", "--", "-x.service"]
-        );
-    }
-
-    #[test]
-    fn reads_what_systemd_says() {
-        let state = parse("MainPID=812\nNRestarts=3\nActiveState=active\nOther=a=b\n");
-        assert_eq!(
-            state,
-            UnitState {
-                active: "active".to_owned(),
-                process_id: Some(812),
-                restart_count: 3
-            }
-        );
-        assert!(state.is_running());
-        let state = parse("MainPID=0\nNRestarts=[not set]\nActiveState=failed\n");
-        assert_eq!(
-            (state.process_id, state.restart_count, state.is_running()),
-            (None, 0, false)
-        );
-        assert!(!parse("").is_running());
-        assert!(!parse("ActiveState=activating").is_running());
     }
 }

@@ -34,6 +34,7 @@ pub(super) fn wanted(key_count: u16) -> Wanted {
             flow: "xtls-rprx-vision".to_owned(),
             max_time_diff_ms: 600_000,
             api_listen: "127.0.0.1:9436".parse().unwrap(),
+            access_log: None,
         },
         inbounds: inbounds.collect(),
     }

@@ -93,6 +93,12 @@ impl Document {
         format!("{:#}\n", Value::Object(self.root.clone()))
     }
 
+    /// Where the core writes its access log: a path, `none`, or empty for its standard output.
+    pub fn access_log(&self) -> &str {
+        let log = self.root.get("log").and_then(Value::as_object);
+        log.map_or("", |log| text(log, "access"))
+    }
+
     /// The inbounds in their order.
     fn inbounds(&self) -> impl Iterator<Item = Inbound<'_>> {
         list(&self.root, "inbounds").iter().filter_map(Inbound::of)

@@ -20,7 +20,7 @@ const DECIDED: [&str; 6] = ["port", "listen", "protocol", "tag", "settings", "st
 pub fn render(base: Option<&Document>, wanted: &Wanted) -> Document {
     let mut root = base.map_or_else(Map::new, |base| base.root.clone());
     let inbounds = inbounds(list(&root, "inbounds"), wanted);
-    sections::fill_log(&mut root);
+    sections::set_log(&mut root, wanted.settings.access_log.as_deref());
     sections::ensure_api(&mut root, wanted.settings.api_listen);
     sections::fill_statistics(&mut root);
     root.insert("inbounds".to_owned(), Value::Array(inbounds));

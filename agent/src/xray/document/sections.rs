@@ -5,9 +5,13 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use serde_json::{Map, Value, json};
 
 use super::{list, text};
+use crate::xray::access_log;
 
 /// Services of the core's API that Portmeter calls.
 const SERVICES: [&str; 2] = ["HandlerService", "StatsService"];
+
+/// The core's word for no access log.
+const NOWHERE: &str = "none";
 
 /// The core's statistics that are switched on at level 0, which is every key's.
 const LEVEL_STATISTICS: [&str; 2] = ["statsUserUplink", "statsUserDownlink"];
@@ -15,9 +19,19 @@ const LEVEL_STATISTICS: [&str; 2] = ["statsUserUplink", "statsUserDownlink"];
 /// And for all inbounds.
 const SYSTEM_STATISTICS: [&str; 2] = ["statsInboundUplink", "statsInboundDownlink"];
 
-pub(super) fn fill_log(root: &mut Map<String, Value>) {
+/// Where nothing is said of logs, the core tells of warnings and keeps no record of what people visit. The agent's access
+/// log is put where the operator has named no file, and taken out where it is not wanted any more.
+pub(super) fn set_log(root: &mut Map<String, Value>, wanted: Option<&str>) {
     if is_absent(root, "log") {
-        root.insert("log".to_owned(), json!({"loglevel": "warning"}));
+        root.insert("log".to_owned(), json!({"loglevel": "warning", "access": NOWHERE}));
+    }
+    let Some(log) = object(root, "log") else { return };
+    let present = text(log, "access");
+    let is_operators = !present.is_empty() && present != NOWHERE && !access_log::is_ours(present);
+    match wanted {
+        Some(path) if !is_operators => drop(log.insert("access".to_owned(), json!(path))),
+        None if access_log::is_ours(present) => drop(log.insert("access".to_owned(), json!(NOWHERE))),
+        _ => {}
     }
 }
 

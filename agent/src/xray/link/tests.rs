@@ -29,7 +29,15 @@ fn url(host: &str, name: &str, flow: &str) -> String {
         name,
         port: 10_001,
     };
-    vless_url(host, &key, &reality(), flow)
+    vless_url(&server(host, flow), &key, &reality())
+}
+
+fn server<'a>(host: &'a str, flow: &'a str) -> LinkServer<'a> {
+    LinkServer {
+        host,
+        fingerprint: FINGERPRINT,
+        flow,
+    }
 }
 
 /// A link taken apart.
@@ -115,7 +123,7 @@ proptest! {
         let key = LinkKey { uuid: Uuid::new_v4(), name: &name, port };
         let flow = if has_flow { "xtls-rprx-vision" } else { "" };
         let host = address.to_string();
-        let link = vless_url(&host, &key, &reality, flow);
+        let link = vless_url(&server(&host, flow), &key, &reality);
         prop_assert!(link.bytes().all(|byte| byte.is_ascii_graphic()), "{link}");
 
         let mut parameters: BTreeMap<String, String> = [

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use uuid::Uuid;
 
 use super::*;
-use crate::xray::link::{LinkKey, vless_url};
+use crate::xray::link::{FINGERPRINT, LinkKey, LinkServer, vless_url};
 use crate::xray::reality::{PrivateKey, ShortId};
 use crate::xray::wanted::Reality;
 
@@ -20,7 +20,12 @@ fn link(name: &str) -> String {
         dest: "www.microsoft.com:443".to_owned(),
         server_names: vec!["www.microsoft.com".to_owned()],
     };
-    vless_url("vpn.example.com", &key, &reality, "xtls-rprx-vision")
+    let server = LinkServer {
+        host: "vpn.example.com",
+        fingerprint: FINGERPRINT,
+        flow: "xtls-rprx-vision",
+    };
+    vless_url(&server, &key, &reality)
 }
 
 /// What a reader finds in a square picture; `is_light` by column and row.

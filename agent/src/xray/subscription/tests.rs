@@ -7,11 +7,20 @@ use std::process::Command;
 use uuid::Uuid;
 
 use super::*;
-use crate::xray::link::vless_url;
+use crate::settings::{Kind, XRAY_FINGERPRINT, find};
+use crate::xray::link::{FINGERPRINT, vless_url};
 use crate::xray::reality::{PrivateKey, ShortId};
 
 /// The executable of a real Xray core.
 const CORE_VARIABLE: &str = "PORTMETER_XRAY";
+
+fn server<'a>(host: &'a str, flow: &'a str) -> LinkServer<'a> {
+    LinkServer {
+        host,
+        fingerprint: FINGERPRINT,
+        flow,
+    }
+}
 
 fn reality() -> Reality {
     Reality {
@@ -61,7 +70,7 @@ fn tokens_are_all_different() {
 
 #[test]
 fn the_list_is_the_link_on_a_line() {
-    let link = vless_url("vpn.example.com", &key("Bob Müller"), &reality(), "");
+    let link = vless_url(&server("vpn.example.com", ""), &key("Bob Müller"), &reality());
     let list = STANDARD.decode(base64_list(&link)).unwrap();
     assert_eq!(String::from_utf8(list).unwrap(), format!("{link}\n"));
 }
@@ -70,7 +79,7 @@ fn the_list_is_the_link_on_a_line() {
 fn a_configuration_says_what_the_link_says() {
     let (reality, key) = (reality(), key("\"quotes\" and\nlines"));
     for flow in ["xtls-rprx-vision", ""] {
-        let text = client_configurations("2001:db8::1", &key, &reality, flow);
+        let text = client_configurations(&server("2001:db8::1", flow), &key, &reality);
         let configurations: Value = serde_json::from_str(&text).unwrap();
         assert_eq!(configurations.as_array().unwrap().len(), 1);
         let configuration = &configurations[0];
@@ -123,9 +132,21 @@ fn a_real_core_takes_the_configuration() {
                 .output()
                 .unwrap()
         };
-        let good = client_configuration(host, &key(name), &reality(), flow);
+        let good = client_configuration(&server(host, flow), &key(name), &reality());
         let output = test(&good);
         assert!(output.status.success(), "{name}: {output:?}");
+
+        let Kind::Choice(fingerprints) = find(XRAY_FINGERPRINT).unwrap().kind else {
+            panic!("the fingerprint is one of some")
+        };
+        for fingerprint in fingerprints {
+            let server = LinkServer {
+                fingerprint,
+                ..server(host, flow)
+            };
+            let output = test(&client_configuration(&server, &key(name), &reality()));
+            assert!(output.status.success(), "{fingerprint}: {output:?}");
+        }
 
         // The core does look at what it is given.
         let mut bad = good;

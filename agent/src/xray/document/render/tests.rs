@@ -33,6 +33,35 @@ fn what_others_wrote_stays_as_it_is() {
 }
 
 #[test]
+fn the_access_log_is_put_where_the_operator_has_none_and_taken_out_again() {
+    let path = "/var/lib/portmeter/xray/portmeter-access.log";
+    let mut recording = wanted(0);
+    recording.settings.access_log = Some(path.to_owned());
+    for (present, while_on, afterwards) in [
+        (json!({}), path, "none"),
+        (json!({"log": null}), path, "none"),
+        (json!({"log": {"loglevel": "info"}}), path, "none"),
+        (json!({"log": {"access": ""}}), path, "none"),
+        (json!({"log": {"access": "none"}}), path, "none"),
+        (
+            json!({"log": {"access": "/var/log/xray/access.log"}}),
+            "/var/log/xray/access.log",
+            "/var/log/xray/access.log",
+        ),
+    ] {
+        let on = render(Some(&document(present.clone())), &recording);
+        assert_eq!(on.access_log(), while_on, "{present}");
+        assert_eq!(render(Some(&on), &recording).to_text(), on.to_text());
+        assert_eq!(render(Some(&on), &wanted(0)).access_log(), afterwards, "{present}");
+    }
+    // What was never ours is left as it was.
+    for access in [json!({}), json!({"access": ""}), json!({"access": "/x"})] {
+        let rendered = render(Some(&document(json!({"log": access}))), &wanted(0));
+        assert_eq!(rendered.root["log"], access);
+    }
+}
+
+#[test]
 fn own_inbounds_are_replaced_in_place_appended_or_taken_out() {
     let ours =
         |number: u16| json!({"tag": format!("inbound-{}", uuid(number)), "port": 1, "sniffing": {"enabled": true}});
