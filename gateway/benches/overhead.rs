@@ -42,6 +42,7 @@ async fn main() {
         panel_auth: PanelAuth::Key,
         listen: SocketAddr::from(([127, 0, 0, 1], 8000)),
         public_url: None,
+        failed_keys_per_minute: 300,
     };
     let gateway = router(agent.backend(), config.clone());
     let tagged = agent::Agent::with_keys(100);

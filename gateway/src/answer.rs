@@ -23,7 +23,7 @@ pub(crate) fn json(body: &impl Serialize) -> Response {
 
 /// An answer of any status with `body` as JSON.
 pub(crate) fn json_with(status: StatusCode, body: &impl Serialize) -> Response {
-    respond(status, Body::from(to_bytes(body, ONE_BYTES)))
+    json_bytes_with(status, to_bytes(body, ONE_BYTES))
 }
 
 /// A success with `body` as JSON, of about `expected_bytes`.
@@ -33,7 +33,12 @@ pub(crate) fn json_of_size(body: &impl Serialize, expected_bytes: usize) -> Resp
 
 /// A success with a body that is JSON already.
 pub(crate) fn json_bytes(body: Bytes) -> Response {
-    respond(StatusCode::OK, Body::from(body))
+    json_bytes_with(StatusCode::OK, body)
+}
+
+/// An answer of any status with a body that is JSON already.
+pub(crate) fn json_bytes_with(status: StatusCode, body: Bytes) -> Response {
+    respond(status, Body::from(body))
 }
 
 /// `body` as JSON. The buffer has room for `expected_bytes` from the start, so that a long list is not copied again

@@ -4,12 +4,13 @@
 //! the key. It is a handler around a handler rather than a middleware: it costs a header look-up and a comparison.
 
 use std::pin::Pin;
+use std::sync::Arc;
 
 use axum::extract::Request;
 use axum::handler::Handler;
 use axum::response::Response;
 use futures_util::future::Either;
-use http::HeaderMap;
+use portmeter_listener::{Connection, Verdict};
 
 use crate::failure::Family;
 use crate::gateway::{Gateway, PanelAuth};
@@ -38,13 +39,44 @@ impl Access {
         }
     }
 
-    fn admits(self, headers: &HeaderMap, gateway: &Gateway) -> bool {
+    fn admits(self, request: &Request, gateway: &Gateway) -> Result<(), Refusal> {
         match self {
-            Self::Open => true,
-            Self::Panel if gateway.panel_auth() == PanelAuth::Open => true,
-            Self::Key | Self::Panel => headers
-                .get(HEADER)
-                .is_some_and(|key| gateway.api_key().matches(key.as_bytes())),
+            Self::Open => return Ok(()),
+            Self::Panel if gateway.panel_auth() == PanelAuth::Open => return Ok(()),
+            Self::Key | Self::Panel => {}
+        }
+        let connection = request.extensions().get::<Arc<Connection>>();
+        let Some(key) = request.headers().get(HEADER) else {
+            return Err(Refusal::Unauthorized);
+        };
+        if gateway.api_key().matches(key.as_bytes()) {
+            if let Some(connection) = connection {
+                connection.trust();
+            }
+            return Ok(());
+        }
+        let verdict = connection.map(|connection| gateway.failed_keys().note(connection.peer()));
+        match verdict.and_then(Verdict::retry_after_seconds) {
+            None => Err(Refusal::Unauthorized),
+            Some(retry_after_seconds) => Err(Refusal::TooMany { retry_after_seconds }),
+        }
+    }
+}
+
+/// Why somebody is not admitted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Refusal {
+    /// The key is missing or wrong.
+    Unauthorized,
+    /// It is wrong, like too many before it.
+    TooMany { retry_after_seconds: u64 },
+}
+
+impl Refusal {
+    fn response(self, family: Family) -> Response {
+        match self {
+            Self::Unauthorized => family.unauthorized(),
+            Self::TooMany { retry_after_seconds } => family.too_many_failed_keys(retry_after_seconds),
         }
     }
 }
@@ -60,10 +92,9 @@ impl<T, H: Handler<T, Gateway>> Handler<T, Gateway> for Guarded<H> {
     type Future = Either<H::Future, Pin<Box<dyn Future<Output = Response> + Send>>>;
 
     fn call(self, request: Request, gateway: Gateway) -> Self::Future {
-        if self.access.admits(request.headers(), &gateway) {
-            Either::Left(self.handler.call(request, gateway))
-        } else {
-            Either::Right(Box::pin(refuse(request, self.access.family().unauthorized())))
+        match self.access.admits(&request, &gateway) {
+            Ok(()) => Either::Left(self.handler.call(request, gateway)),
+            Err(refusal) => Either::Right(Box::pin(refuse(request, refusal.response(self.access.family())))),
         }
     }
 }

@@ -11,11 +11,13 @@ use http::request::Parts;
 use portmeter_proto::v1::preview_backup_response::{Client, Inbound};
 use portmeter_proto::v1::{Backup, DeleteBackupRequest, ListBackupsRequest, PreviewBackupRequest};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::answer;
 use crate::failure::{Failure, PanelFailure};
 use crate::gateway::Gateway;
 use crate::moment::{Moment, Zulu};
+use crate::openapi::bodies::PanelMessage;
 use crate::request::Segment;
 
 pub(crate) mod restore;
@@ -47,24 +49,12 @@ fn is_file_name(text: &str) -> bool {
     (1..=NAME_BYTES_MAX).contains(&text.len()) && !has_bad_character && !text.contains("..")
 }
 
-/// `GET /api/backups`: newest first; each field under both names that clients look for.
+/// Lists the saved configurations, newest first; each field under both names that clients look for.
+#[utoipa::path(get, path = "/api/backups", responses((status = 200, body = BackupList)))]
 pub(crate) async fn list(State(gateway): State<Gateway>) -> Result<Response, PanelFailure> {
-    #[derive(Serialize)]
-    struct Answer<'a> {
-        ok: bool,
-        backups: Vec<Row<'a>>,
-    }
-    #[derive(Serialize)]
-    struct Row<'a> {
-        filename: &'a str,
-        size: u64,
-        created: Zulu,
-        name: &'a str,
-        mtime: Zulu,
-    }
-    fn row(backup: &Backup) -> Result<Row<'_>, Failure> {
+    fn row(backup: &Backup) -> Result<BackupRow<'_>, Failure> {
         let created = Moment::of(backup.created_at.as_ref(), "backup.created_at")?.zulu();
-        Ok(Row {
+        Ok(BackupRow {
             filename: &backup.name,
             size: backup.size_bytes,
             created,
@@ -77,7 +67,7 @@ pub(crate) async fn list(State(gateway): State<Gateway>) -> Result<Response, Pan
     let rows = backups.iter().map(row).collect::<Result<Vec<_>, _>>()?;
     let expected_bytes = (rows.len() + 1) * ROW_BYTES;
     Ok(answer::json_of_size(
-        &Answer {
+        &BackupList {
             ok: true,
             backups: rows,
         },
@@ -85,25 +75,47 @@ pub(crate) async fn list(State(gateway): State<Gateway>) -> Result<Response, Pan
     ))
 }
 
-/// `GET /api/backups/{file}/preview`
+#[derive(Serialize, ToSchema)]
+struct BackupList<'a> {
+    ok: bool,
+    backups: Vec<BackupRow<'a>>,
+}
+
+#[derive(Serialize, ToSchema)]
+#[schema(as = Backup)]
+struct BackupRow<'a> {
+    filename: &'a str,
+    size: u64,
+    created: Zulu,
+    name: &'a str,
+    mtime: Zulu,
+}
+
+/// Shows what is in a saved configuration.
+#[utoipa::path(get, path = "/api/backups/{file}/preview", responses((status = 200, body = BackupPreview)))]
 pub(crate) async fn preview(
     State(gateway): State<Gateway>,
     BackupName(name): BackupName,
 ) -> Result<Response, PanelFailure> {
-    #[derive(Serialize)]
-    struct Answer<'a> {
-        ok: bool,
-        preview: Preview<'a>,
-    }
     let request = PreviewBackupRequest { name };
     let found = gateway.backups().preview_backup(request).await?.into_inner();
     let expected_bytes = (found.clients.len() + found.inbounds.len() + 1) * ROW_BYTES;
     let preview = Preview::of(&found.clients, &found.inbounds);
-    Ok(answer::json_of_size(&Answer { ok: true, preview }, expected_bytes))
+    Ok(answer::json_of_size(
+        &BackupPreview { ok: true, preview },
+        expected_bytes,
+    ))
+}
+
+#[derive(Serialize, ToSchema)]
+struct BackupPreview<'a> {
+    ok: bool,
+    preview: Preview<'a>,
 }
 
 /// What is in a backup.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = BackupContents)]
 struct Preview<'a> {
     users: Vec<UserRow<'a>>,
     inbounds: Vec<InboundRow<'a>>,
@@ -113,16 +125,19 @@ struct Preview<'a> {
     inbounds_count: usize,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = BackupUser)]
 struct UserRow<'a> {
     id: &'a str,
     email: &'a str,
     flow: &'a str,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = BackupInbound)]
 struct InboundRow<'a> {
     protocol: &'a str,
+    #[schema(required, maximum = 65_535)]
     port: Option<u32>,
     tag: &'a str,
     listen: &'a str,
@@ -152,7 +167,8 @@ impl<'a> Preview<'a> {
     }
 }
 
-/// `DELETE /api/backups/{file}`
+/// Deletes a saved configuration.
+#[utoipa::path(delete, path = "/api/backups/{file}", responses((status = 200, body = PanelMessage)))]
 pub(crate) async fn delete(
     State(gateway): State<Gateway>,
     BackupName(name): BackupName,

@@ -7,6 +7,9 @@ use std::fmt;
 
 use chrono::{Datelike as _, Days, NaiveDate};
 use serde::{Serialize, Serializer};
+use utoipa::openapi::schema::{ObjectBuilder, Type};
+use utoipa::openapi::{RefOr, Schema};
+use utoipa::{PartialSchema, ToSchema};
 
 /// The first day that a ledger can know.
 const FIRST_DAY: NaiveDate = NaiveDate::from_ymd_opt(1970, 1, 1).expect("a date that exists");
@@ -27,6 +30,9 @@ pub(crate) fn days_until(last: NaiveDate, count: u32) -> Vec<NaiveDate> {
     let before = |days: u32| last.checked_sub_days(Days::new(days.into()));
     (0..count).rev().filter_map(before).collect()
 }
+
+/// What every month looks like, and nothing else: the year 0 has none.
+const MONTH_PATTERN: &str = "^([0-9]{3}[1-9]|[0-9]{2}[1-9]0|[0-9][1-9]00|[1-9]000)-(0[1-9]|1[0-2])$";
 
 /// A calendar month.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,6 +62,19 @@ impl fmt::Display for Month {
     }
 }
 
+impl PartialSchema for Month {
+    fn schema() -> RefOr<Schema> {
+        ObjectBuilder::new()
+            .schema_type(Type::String)
+            .description(Some("A month of the calendar."))
+            .pattern(Some(MONTH_PATTERN))
+            .examples(["2025-08"])
+            .into()
+    }
+}
+
+impl ToSchema for Month {}
+
 impl Serialize for Month {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
@@ -76,6 +95,8 @@ fn numbers<const N: usize>(text: &str, widths: [usize; N]) -> Option<[u32; N]> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -149,5 +170,46 @@ mod tests {
             since_ledgers_begin(day("2026-01-01").unwrap()),
             day("2026-01-01").unwrap()
         );
+    }
+
+    proptest! {
+        /// A text of the right form is a day exactly when the calendar has it, and is written as it was read.
+        #[test]
+        fn days_are_the_calendars(year in 0_i32..10_000, month in 0_u32..15, of_month in 0_u32..35) {
+            let text = format!("{year:04}-{month:02}-{of_month:02}");
+            let exists = NaiveDate::from_ymd_opt(year, month, of_month).filter(|_| year > 0);
+            prop_assert_eq!(day(&text), exists);
+            prop_assert!(day(&text).is_none_or(|day| day.to_string() == text));
+        }
+
+        #[test]
+        fn months_are_the_calendars(year in 0_i32..10_000, month in 0_u32..15) {
+            let text = format!("{year:04}-{month:02}");
+            let read = Month::parse(&text);
+            prop_assert_eq!(read.is_some(), year > 0 && (1..=12).contains(&month));
+            prop_assert!(read.is_none_or(|month| month.to_string() == text && month.first_day().day() == 1));
+        }
+
+        /// Nothing that is written in another way is taken for a day or a month.
+        #[test]
+        fn other_texts_are_neither(text in "[-0-9+TZ:. ]{0,14}|\\PC{0,12}") {
+            let is_form = |widths: &[usize]| {
+                let parts: Vec<&str> = text.split('-').collect();
+                parts.iter().map(|part| part.len()).eq(widths.iter().copied())
+                    && parts.iter().all(|part| part.bytes().all(|byte| byte.is_ascii_digit()))
+            };
+            prop_assert!(day(&text).is_none() || is_form(&[4, 2, 2]));
+            prop_assert!(Month::parse(&text).is_none() || is_form(&[4, 2]));
+        }
+
+        /// As many days as were asked for, each the day after the one before, the last one last.
+        #[test]
+        fn days_until_a_day_have_no_gap(offset in 0_u64..800_000, count in 1_u32..400) {
+            let last = since_ledgers_begin(NaiveDate::MIN) + Days::new(offset);
+            let days = days_until(last, count);
+            prop_assert_eq!(days.len(), count as usize);
+            prop_assert_eq!(days.last(), Some(&last));
+            prop_assert!(days.windows(2).all(|pair| pair[0].succ_opt() == Some(pair[1])));
+        }
     }
 }

@@ -3,11 +3,15 @@
 //! The binary of this crate and the agent's `gateway` subcommand share it. Nothing is opened before every argument
 //! has been found good.
 
+mod listening;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::{env, fs, io};
 
 use http::Uri;
+use portmeter_listener::raise_open_files;
+use portmeter_listener::tls::{ServerTls, TlsError};
 use portmeter_proto::api_key::{ApiKey, InvalidApiKey};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -15,8 +19,10 @@ use tokio_util::sync::CancellationToken;
 use crate::backend::Backend;
 use crate::gateway::{GatewayConfig, PanelAuth};
 use crate::routes::router;
-use crate::server::serve;
-use crate::transport::InvalidAddress;
+use crate::server::Server;
+use crate::transport::ConnectError;
+
+pub use listening::{AgentTls, FAILED_KEYS_PER_MINUTE, Listening};
 
 /// The environment variable that holds the API key itself.
 const API_KEY_VARIABLE: &str = "PORTMETER_API_KEY";
@@ -24,7 +30,7 @@ const API_KEY_VARIABLE: &str = "PORTMETER_API_KEY";
 /// The REST gateway, apart from the agent.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Arguments {
-    /// The agent's gRPC address: HOST:PORT, http://HOST:PORT or unix:/absolute/path
+    /// The agent's gRPC address: HOST:PORT, http://HOST:PORT, https://HOST:PORT or unix:/absolute/path
     #[arg(long, value_name = "ADDR")]
     pub agent: String,
 
@@ -58,6 +64,14 @@ pub struct Arguments {
     /// Allow --panel-auth open on an address that is not loopback
     #[arg(long)]
     pub allow_open_panel: bool,
+
+    /// How the agent is known.
+    #[command(flatten)]
+    pub agent_tls: AgentTls,
+
+    /// What the listener speaks and puts up with.
+    #[command(flatten)]
+    pub listening: Listening,
 }
 
 /// Why the gateway did not start.
@@ -82,9 +96,12 @@ pub enum StartError {
         /// What is wrong with it.
         source: InvalidApiKey,
     },
-    /// The agent's address has no known form.
+    /// The agent cannot be asked in the way that is wanted.
     #[error(transparent)]
-    AgentAddress(#[from] InvalidAddress),
+    Agent(#[from] ConnectError),
+    /// The certificate or its key cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The panel would be open to a network.
     #[error(transparent)]
     OpenPanel(#[from] OpenPanel),
@@ -139,6 +156,13 @@ pub fn public_url(text: &str) -> Result<String, InvalidPublicUrl> {
     }
 }
 
+/// The host that a public URL names, an IPv6 address without its brackets.
+pub fn public_url_host(url: &str) -> Option<String> {
+    let url: Uri = url.parse().ok()?;
+    let host = url.host()?.trim_start_matches('[').trim_end_matches(']');
+    (!host.is_empty()).then(|| host.to_owned())
+}
+
 /// Runs the gateway until `shutdown` is cancelled, then drains it. It starts whether or not the agent is there;
 /// until it is, answers are 503.
 pub async fn run(arguments: Arguments, shutdown: CancellationToken) -> Result<(), StartError> {
@@ -149,10 +173,15 @@ pub async fn run(arguments: Arguments, shutdown: CancellationToken) -> Result<()
         panel_auth,
         public_url,
         allow_open_panel,
+        agent_tls,
+        listening,
     } = arguments;
     check_panel(http, panel_auth, allow_open_panel)?;
     let api_key = api_key(api_key_file.as_deref(), env::var(API_KEY_VARIABLE).ok().as_deref())?;
-    let backend = Backend::connect(&agent, &api_key)?;
+    let backend = Backend::connect(&agent, &api_key, agent_tls.files())?;
+    let (limits, failed_keys_per_minute) = (listening.limits(), listening.failed_keys_per_minute);
+    let tls = listening.tls()?;
+    raise_open_files();
     let listener = TcpListener::bind(http)
         .await
         .map_err(|source| StartError::Listen { address: http, source })?;
@@ -160,14 +189,25 @@ pub async fn run(arguments: Arguments, shutdown: CancellationToken) -> Result<()
         tracing::warn!("the panel's routes answer without the API key");
     }
     let address = listener.local_addr().unwrap_or(http);
-    tracing::info!(%address, %agent, "REST is served");
+    let fingerprint = tls.as_ref().map(ServerTls::fingerprint);
+    tracing::info!(%address, %agent, fingerprint, "REST is served");
     let config = GatewayConfig {
         api_key,
         panel_auth,
         listen: address,
         public_url,
+        failed_keys_per_minute,
     };
-    serve(listener, router(backend, config), shutdown).await;
+    if let Some(tls) = tls.clone() {
+        tokio::spawn(tls.follow(shutdown.clone()));
+    }
+    let server = Server {
+        listener,
+        router: router(backend, config),
+        tls,
+        limits,
+    };
+    server.run(shutdown).await;
     tracing::info!("REST has stopped");
     Ok(())
 }

@@ -8,10 +8,13 @@ use std::borrow::Cow;
 use std::error::Error as _;
 
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use http::StatusCode;
+use http::header::RETRY_AFTER;
 use portmeter_proto::reason::Reason;
 use serde::Serialize;
 use tonic::Status;
+use utoipa::ToSchema;
 
 use crate::answer;
 
@@ -23,6 +26,9 @@ pub(crate) enum Family {
     /// The web panel: errors are `{"ok": false, "error": text, "code": status}`.
     Panel,
 }
+
+/// Room for an error's body.
+const ERROR_BYTES: usize = 256;
 
 /// The first path segments below `/api/` that belong to the panel.
 const PANEL_SEGMENTS: [&str; 12] = [
@@ -43,6 +49,25 @@ const PANEL_SEGMENTS: [&str; 12] = [
 /// The panel's routes in a folder that is otherwise the key family's.
 const PANEL_PATHS: [&str; 3] = ["/api/system/status", "/api/system/resources", "/api/system/restart"];
 
+/// An error of the key family.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct KeyError<'a> {
+    /// What is wrong, in one sentence.
+    detail: &'a str,
+}
+
+/// An error of the panel.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct PanelError<'a> {
+    /// Always false.
+    ok: bool,
+    /// What is wrong, in a word or a sentence.
+    error: &'a str,
+    /// The HTTP status.
+    #[schema(minimum = 400, maximum = 599)]
+    code: u16,
+}
+
 impl Family {
     /// The family that answers for `path` when no route does.
     pub(crate) fn of_path(path: &str) -> Self {
@@ -56,25 +81,20 @@ impl Family {
 
     /// An error answer in this family's body.
     pub(crate) fn error(self, status: StatusCode, text: &str) -> Response {
-        #[derive(Serialize)]
-        struct KeyError<'a> {
-            detail: &'a str,
-        }
-        #[derive(Serialize)]
-        struct PanelError<'a> {
-            ok: bool,
-            error: &'a str,
-            code: u16,
-        }
+        answer::json_bytes_with(status, self.error_text(status, text))
+    }
+
+    /// The body alone, as JSON.
+    pub(crate) fn error_text(self, status: StatusCode, text: &str) -> Bytes {
         match self {
-            Self::Key => answer::json_with(status, &KeyError { detail: text }),
-            Self::Panel => answer::json_with(
-                status,
+            Self::Key => answer::to_bytes(&KeyError { detail: text }, ERROR_BYTES),
+            Self::Panel => answer::to_bytes(
                 &PanelError {
                     ok: false,
                     error: text,
                     code: status.as_u16(),
                 },
+                ERROR_BYTES,
             ),
         }
     }
@@ -101,10 +121,18 @@ impl Family {
         };
         self.error(StatusCode::UNAUTHORIZED, text)
     }
+
+    /// The API key is wrong, like too many before it from the same address.
+    pub(crate) fn too_many_failed_keys(self, retry_after_seconds: u64) -> Response {
+        let text = "Too many wrong API keys from this address; wait, or send the correct one";
+        let mut response = self.error(Reason::TooManyFailedKeys.http_status(), text);
+        response.headers_mut().insert(RETRY_AFTER, retry_after_seconds.into());
+        response
+    }
 }
 
 /// Why a handler has no answer to give. As it is it answers in the key family's body; see [`PanelFailure`].
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Failure {
     status: StatusCode,
     text: Cow<'static, str>,
@@ -164,6 +192,11 @@ impl Failure {
         Self::new(StatusCode::NOT_FOUND, text)
     }
 
+    /// The panel has a user of this email already.
+    pub(crate) fn user_exists(email: &str) -> Self {
+        Self::new(StatusCode::CONFLICT, format!("User with email {email} already exists"))
+    }
+
     /// The failure of a route of the key family about the whole configuration: no request can be at fault for what is
     /// in a file.
     pub(crate) fn of_configuration(status: Status) -> Self {
@@ -196,7 +229,13 @@ impl Failure {
             | Reason::ConfigurationUnreadable
             | Reason::RealityNotConfigured
             | Reason::CoreNotManaged
-            | Reason::CoreFailed => message.to_owned().into(),
+            | Reason::CoreFailed
+            | Reason::KeyNameTaken
+            | Reason::RequestIdReused
+            | Reason::CheckNotFound
+            | Reason::ServiceNotFound
+            | Reason::ServiceNotManaged
+            | Reason::ServiceFailed => message.to_owned().into(),
             Reason::InvalidBackupName => "invalid_filename".into(),
             Reason::BackupNotFound => "backup_not_found".into(),
             Reason::SubscriptionNotFound => "Not Found".into(),
@@ -204,10 +243,12 @@ impl Failure {
             Reason::KeyNotActive => "Key is not active".into(),
             Reason::KeyHasNoPort => "Key has no port".into(),
             Reason::NoAvailablePort => "No available ports".into(),
-            Reason::Unavailable => "The agent cannot be reached or is not ready; try again shortly".into(),
+            Reason::Unavailable | Reason::DeadlineExceeded => {
+                "The agent cannot be reached or is not ready; try again shortly".into()
+            }
             Reason::Internal => "Internal error; the log says more".into(),
             // The caller's own key was right, or the request would not have come this far.
-            Reason::InvalidApiKey => {
+            Reason::InvalidApiKey | Reason::TooManyFailedKeys => {
                 let text = "The agent refuses the gateway's API key; give both the same one";
                 return Self::new(StatusCode::SERVICE_UNAVAILABLE, text);
             }
@@ -226,7 +267,7 @@ impl From<Status> for Failure {
         };
         match reason {
             Reason::Internal => tracing::error!(code = ?status.code(), message = status.message(), "the agent failed"),
-            Reason::Unavailable | Reason::InvalidApiKey => {
+            Reason::Unavailable | Reason::DeadlineExceeded | Reason::InvalidApiKey | Reason::TooManyFailedKeys => {
                 tracing::warn!(code = ?status.code(), message = status.message(), "the agent gave no answer");
             }
             _ => {}
@@ -254,7 +295,12 @@ impl PanelFailure {
     pub(crate) fn of_restart(status: Status) -> Self {
         let is_sentence_kept = matches!(
             Reason::of(&status),
-            Reason::CoreNotManaged | Reason::CoreFailed | Reason::CoreRefused | Reason::ConfigurationRefused
+            Reason::CoreNotManaged
+                | Reason::CoreFailed
+                | Reason::CoreRefused
+                | Reason::ConfigurationRefused
+                | Reason::ServiceNotManaged
+                | Reason::ServiceFailed
         );
         Self {
             failure: status.into(),
@@ -330,7 +376,7 @@ mod tests {
         for reason in reason::ALL {
             let failure = Failure::from(reason.status("a sentence"));
             let expected = match reason {
-                Reason::InvalidApiKey => StatusCode::SERVICE_UNAVAILABLE,
+                Reason::InvalidApiKey | Reason::TooManyFailedKeys => StatusCode::SERVICE_UNAVAILABLE,
                 _ => reason.http_status(),
             };
             assert_eq!(failure.status, expected, "{reason:?}");
@@ -354,6 +400,12 @@ mod tests {
                     | Reason::RealityNotConfigured
                     | Reason::CoreNotManaged
                     | Reason::CoreFailed
+                    | Reason::KeyNameTaken
+                    | Reason::RequestIdReused
+                    | Reason::CheckNotFound
+                    | Reason::ServiceNotFound
+                    | Reason::ServiceNotManaged
+                    | Reason::ServiceFailed
             );
             assert_eq!(failure.text.contains("/var/lib"), is_passed_on, "{reason:?}");
         }
@@ -374,6 +426,8 @@ mod tests {
             Reason::ConfigurationRefused,
             Reason::CoreNotManaged,
             Reason::CoreFailed,
+            Reason::ServiceNotManaged,
+            Reason::ServiceFailed,
         ];
         assert_eq!(sentences(PanelFailure::from), []);
         assert_eq!(sentences(PanelFailure::of_restart), of_the_core);

@@ -3,17 +3,24 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use portmeter_listener::FailedKeys;
 use portmeter_proto::api_key::ApiKey;
 use portmeter_proto::v1::backup_service_client::BackupServiceClient;
+use portmeter_proto::v1::check_service_client::CheckServiceClient;
+use portmeter_proto::v1::collector_service_client::CollectorServiceClient;
+use portmeter_proto::v1::domain_service_client::DomainServiceClient;
+use portmeter_proto::v1::event_service_client::EventServiceClient;
 use portmeter_proto::v1::history_service_client::HistoryServiceClient;
 use portmeter_proto::v1::key_service_client::KeyServiceClient;
 use portmeter_proto::v1::port_service_client::PortServiceClient;
+use portmeter_proto::v1::settings_service_client::SettingsServiceClient;
 use portmeter_proto::v1::system_service_client::SystemServiceClient;
 use portmeter_proto::v1::traffic_service_client::TrafficServiceClient;
 use portmeter_proto::v1::xray_service_client::XrayServiceClient;
 
 use crate::backend::Backend;
 use crate::key_list::KeyList;
+use crate::shared_answer::SharedAnswer;
 use crate::transport::Transport;
 
 /// Whether the panel's routes ask for the API key.
@@ -39,6 +46,8 @@ pub struct GatewayConfig {
     /// What subscription links begin with, for example `https://vpn.example.com`; see
     /// [`cli::public_url`](crate::cli::public_url). Without it there are paths alone.
     pub public_url: Option<String>,
+    /// How many wrong API keys one address may send a minute before further ones are refused unseen; 0: any number.
+    pub failed_keys_per_minute: u32,
 }
 
 /// The state of the router. A clone is one more pointer to the same.
@@ -49,19 +58,40 @@ struct Inner {
     backend: Backend,
     config: GatewayConfig,
     key_list: KeyList,
+    failed_keys: FailedKeys,
+    shared: Shared,
+}
+
+/// The lists that are the same for everybody and take long to make.
+#[derive(Default)]
+pub(crate) struct Shared {
+    /// The counters by port.
+    pub(crate) simple: SharedAnswer,
+    /// The counters by key.
+    pub(crate) exact: SharedAnswer,
+    /// The keys' totals.
+    pub(crate) totals: SharedAnswer,
+    /// The present month.
+    pub(crate) month: SharedAnswer,
 }
 
 impl Gateway {
     pub(crate) fn new(backend: Backend, config: GatewayConfig) -> Self {
         Self(Arc::new(Inner {
             backend,
+            failed_keys: FailedKeys::new(config.failed_keys_per_minute),
             config,
             key_list: KeyList::default(),
+            shared: Shared::default(),
         }))
     }
 
     pub(crate) fn api_key(&self) -> &ApiKey {
         &self.0.config.api_key
+    }
+
+    pub(crate) fn failed_keys(&self) -> &FailedKeys {
+        &self.0.failed_keys
     }
 
     pub(crate) fn panel_auth(&self) -> PanelAuth {
@@ -80,31 +110,55 @@ impl Gateway {
         &self.0.key_list
     }
 
-    pub(crate) fn keys(&self) -> KeyServiceClient<Transport> {
-        self.0.backend.keys.clone()
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.0.shared
     }
 
-    pub(crate) fn traffic(&self) -> TrafficServiceClient<Transport> {
-        self.0.backend.traffic.clone()
+    pub(crate) fn backups(&self) -> BackupServiceClient<Transport> {
+        self.0.backend.backups.clone()
+    }
+
+    pub(crate) fn checks(&self) -> CheckServiceClient<Transport> {
+        self.0.backend.checks.clone()
+    }
+
+    pub(crate) fn collector(&self) -> CollectorServiceClient<Transport> {
+        self.0.backend.collector.clone()
+    }
+
+    pub(crate) fn domains(&self) -> DomainServiceClient<Transport> {
+        self.0.backend.domains.clone()
+    }
+
+    pub(crate) fn events(&self) -> EventServiceClient<Transport> {
+        self.0.backend.events.clone()
     }
 
     pub(crate) fn history(&self) -> HistoryServiceClient<Transport> {
         self.0.backend.history.clone()
     }
 
+    pub(crate) fn keys(&self) -> KeyServiceClient<Transport> {
+        self.0.backend.keys.clone()
+    }
+
     pub(crate) fn ports(&self) -> PortServiceClient<Transport> {
         self.0.backend.ports.clone()
+    }
+
+    pub(crate) fn settings(&self) -> SettingsServiceClient<Transport> {
+        self.0.backend.settings.clone()
     }
 
     pub(crate) fn system(&self) -> SystemServiceClient<Transport> {
         self.0.backend.system.clone()
     }
 
-    pub(crate) fn xray(&self) -> XrayServiceClient<Transport> {
-        self.0.backend.xray.clone()
+    pub(crate) fn traffic(&self) -> TrafficServiceClient<Transport> {
+        self.0.backend.traffic.clone()
     }
 
-    pub(crate) fn backups(&self) -> BackupServiceClient<Transport> {
-        self.0.backend.backups.clone()
+    pub(crate) fn xray(&self) -> XrayServiceClient<Transport> {
+        self.0.backend.xray.clone()
     }
 }

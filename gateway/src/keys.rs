@@ -7,25 +7,31 @@ use portmeter_proto::etag;
 use portmeter_proto::v1::{CreateKeyRequest, DeleteKeyRequest, GetKeyRequest, Key, ListKeysRequest, UpdateKeyRequest};
 use serde::Serialize;
 use tonic::Request;
+use utoipa::ToSchema;
 
 use crate::answer;
 use crate::failure::Failure;
 use crate::gateway::Gateway;
 use crate::key_list::Written;
 use crate::moment::Moment;
+use crate::openapi::bodies::{KeyCreation, KeyUpdate, Message};
 use crate::request::{Fields, KeyId};
 
 /// What a key in a list takes at most, unless its name is long; see [`answer::to_bytes`].
 const ROW_BYTES: usize = 224;
 
 /// A key as every route shows it.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Key)]
 pub(crate) struct KeyBody<'a> {
+    #[schema(format = "uuid")]
     id: &'a str,
     name: &'a str,
+    #[schema(format = "uuid")]
     uuid: &'a str,
     created_at: Moment,
     is_active: bool,
+    #[schema(required, maximum = 65_535)]
     port: Option<u32>,
 }
 
@@ -42,16 +48,22 @@ impl<'a> KeyBody<'a> {
     }
 }
 
-/// `POST /api/keys`
+/// Makes a key on the lowest free port.
+#[utoipa::path(post, path = "/api/keys", request_body = KeyCreation, responses((status = 200, body = KeyBody)))]
 pub(crate) async fn create(State(gateway): State<Gateway>, fields: Fields) -> Result<Response, Failure> {
-    let request = CreateKeyRequest { name: fields.name()? };
+    let request = CreateKeyRequest {
+        name: fields.name()?,
+        ..CreateKeyRequest::default()
+    };
     one(gateway.keys().create_key(request).await?.into_inner().key)
 }
 
-/// `GET /api/keys`: a bare array in creation order; see [`key_list`](crate::key_list).
+/// Lists all keys in creation order: a bare array.
+#[utoipa::path(get, path = "/api/keys", responses((status = 200, body = [KeyBody])))]
 pub(crate) async fn list(State(gateway): State<Gateway>) -> Result<Response, Failure> {
-    let mut request = Request::new(ListKeysRequest {});
+    let mut request = Request::new(ListKeysRequest::default());
     let last = gateway.key_list().last();
+    // See `key_list`: the agent says whether the last list still holds.
     if let Some(last) = &last {
         etag::set_known(&mut request, last.etag.clone());
     }
@@ -72,12 +84,14 @@ pub(crate) async fn list(State(gateway): State<Gateway>) -> Result<Response, Fai
     Ok(answer::json_bytes(body))
 }
 
-/// `GET /api/keys/{key_id}`
+/// Shows a key.
+#[utoipa::path(get, path = "/api/keys/{key_id}", responses((status = 200, body = KeyBody)))]
 pub(crate) async fn show(State(gateway): State<Gateway>, KeyId(key_id): KeyId) -> Result<Response, Failure> {
     one(gateway.keys().get_key(GetKeyRequest { key_id }).await?.into_inner().key)
 }
 
-/// `PATCH /api/keys/{key_id}`: enables or disables a key, and renames it where a name is sent.
+/// Enables or disables a key, and renames it where a name is sent.
+#[utoipa::path(patch, path = "/api/keys/{key_id}", request_body = KeyUpdate, responses((status = 200, body = KeyBody)))]
 pub(crate) async fn update(
     State(gateway): State<Gateway>,
     KeyId(key_id): KeyId,
@@ -88,11 +102,13 @@ pub(crate) async fn update(
         key_id,
         name: fields.optional_name()?,
         is_active,
+        ..UpdateKeyRequest::default()
     };
     one(gateway.keys().update_key(request).await?.into_inner().key)
 }
 
-/// `DELETE /api/keys/{key_id}`
+/// Deletes a key and frees its port. Its connections end at once.
+#[utoipa::path(delete, path = "/api/keys/{key_id}", responses((status = 200, body = Message)))]
 pub(crate) async fn delete(State(gateway): State<Gateway>, KeyId(key_id): KeyId) -> Result<Response, Failure> {
     gateway.keys().delete_key(DeleteKeyRequest { key_id }).await?;
     Ok(answer::json_bytes(Bytes::from_static(

@@ -9,31 +9,19 @@
 //! In the agent's process, over the generated server halves of its own services, without a socket between:
 //!
 //! ```no_run
-//! # use portmeter_gateway::{Backend, GatewayConfig, PanelAuth, router, serve};
-//! # use portmeter_proto::v1::{
-//! #     backup_service_server::*, history_service_server::*, key_service_server::*, port_service_server::*,
-//! #     system_service_server::*, traffic_service_server::*, xray_service_server::*,
-//! # };
+//! # use portmeter_gateway::{Backend, GatewayConfig, LocalServices, PanelAuth, router, serve};
 //! # async fn start(
-//! #     key_service: impl KeyService, traffic_service: impl TrafficService, history_service: impl HistoryService,
-//! #     port_service: impl PortService, system_service: impl SystemService, xray_service: impl XrayService,
-//! #     backup_service: impl BackupService, api_key: portmeter_proto::api_key::ApiKey,
+//! #     services: LocalServices, api_key: portmeter_proto::api_key::ApiKey,
 //! #     listener: tokio::net::TcpListener, shutdown: tokio_util::sync::CancellationToken,
-//! # ) -> std::io::Result<()> {
-//! let backend = Backend::in_process(
-//!     KeyServiceServer::new(key_service),
-//!     TrafficServiceServer::new(traffic_service),
-//!     HistoryServiceServer::new(history_service),
-//!     PortServiceServer::new(port_service),
-//!     SystemServiceServer::new(system_service),
-//!     XrayServiceServer::new(xray_service),
-//!     BackupServiceServer::new(backup_service),
-//! );
+//! # ) -> Result<(), Box<dyn std::error::Error>> {
+//! // LocalServices::default().with(KeyServiceServer::new(…)) and so on, every service of `portmeter.v1`.
+//! let backend = Backend::in_process(&services)?;
 //! let config = GatewayConfig {
 //!     api_key,
 //!     panel_auth: PanelAuth::Key,
 //!     listen: listener.local_addr()?,
 //!     public_url: None,
+//!     failed_keys_per_minute: 300,
 //! };
 //! serve(listener, router(backend, config), shutdown).await;
 //! # Ok(())
@@ -59,9 +47,12 @@
 //! # The rooms
 //!
 //! `routes` is the table; `auth` stands before each handler; `meta`, `keys`, `links`, `subscription`, `traffic`,
-//! `history`, `ports` and `xray` are the handlers, and of the panel `usage`, `live`, `backups`, `port_probe` and `users`,
-//! who are keys seen by their names; `key_list` keeps the last list; `request`, `panel_request` and `query` read, `answer` writes, `failure` reports; `calendar`, `moment` and `size` know days,
-//! times and sizes; `backend` and `transport` reach the agent; `server` listens; `cli` starts it all as a program.
+//! `history`, `ports` and `xray` are the handlers, and of the panel `usage`, `live`, `events`, `backups`, `port_probe` and `users`,
+//! who are keys seen by their names; `key_list` keeps the last list, `shared_answer` makes one answer
+//! for all who wait for it; `request`, `panel_request` and `query` read,
+//! `answer` writes, `failure` reports; `calendar`, `moment` and `size` know days, times and sizes; `openapi` describes
+//! every route and shows the page that browses them; `backend` and `transport` reach the agent; `server` listens; `cli`
+//! starts it all as a program.
 
 #![forbid(unsafe_code)]
 
@@ -70,7 +61,10 @@ mod auth;
 mod backend;
 mod backups;
 mod calendar;
+mod checks;
 pub mod cli;
+mod collector;
+mod events;
 mod failure;
 mod gateway;
 mod history;
@@ -80,14 +74,18 @@ mod links;
 mod live;
 mod meta;
 mod moment;
+mod openapi;
 mod panel_request;
 mod ports;
 mod query;
 mod request;
 mod routes;
 mod server;
+mod settings;
+mod shared_answer;
 mod size;
 mod subscription;
+mod system;
 #[cfg(test)]
 mod testing;
 mod traffic;
@@ -98,8 +96,8 @@ mod watched_ports;
 mod xray;
 
 pub use auth::Access;
-pub use backend::Backend;
+pub use backend::{Backend, LocalServices, MissingService};
 pub use gateway::{GatewayConfig, PanelAuth};
 pub use routes::{RouteLine, route_lines, router};
-pub use server::serve;
-pub use transport::InvalidAddress;
+pub use server::{Limits, Server, serve};
+pub use transport::{ConnectError, InvalidAddress, LocalService};

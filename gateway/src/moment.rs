@@ -9,6 +9,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use chrono::{DateTime, Datelike as _, Timelike as _};
 use prost_types::Timestamp;
 use serde::{Serialize, Serializer};
+use utoipa::openapi::schema::{ObjectBuilder, SchemaFormat, Type};
+use utoipa::openapi::{KnownFormat, RefOr, Schema};
+use utoipa::{PartialSchema, ToSchema};
 
 use crate::failure::Failure;
 
@@ -86,6 +89,21 @@ impl Moment {
     }
 }
 
+impl PartialSchema for Moment {
+    fn schema() -> RefOr<Schema> {
+        ObjectBuilder::new()
+            .schema_type(Type::String)
+            .description(Some("A point in time, UTC: always six digits of fraction, no zone."))
+            .pattern(Some(
+                r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}$",
+            ))
+            .examples(["2025-08-05T12:00:00.000000"])
+            .into()
+    }
+}
+
+impl ToSchema for Moment {}
+
 impl Serialize for Moment {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let text = self.text();
@@ -96,6 +114,20 @@ impl Serialize for Moment {
 /// A moment whose text form is the panel's: UTC and a `Z`, whole seconds.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Zulu(Moment);
+
+impl PartialSchema for Zulu {
+    fn schema() -> RefOr<Schema> {
+        ObjectBuilder::new()
+            .schema_type(Type::String)
+            .format(Some(SchemaFormat::KnownFormat(KnownFormat::DateTime)))
+            .description(Some("A point in time, UTC: whole seconds and a `Z`."))
+            .pattern(Some("^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$"))
+            .examples(["2025-08-05T12:00:00Z"])
+            .into()
+    }
+}
+
+impl ToSchema for Zulu {}
 
 impl Serialize for Zulu {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -115,6 +147,7 @@ fn digits(places: &mut [u8], mut value: u32) {
 
 #[cfg(test)]
 mod tests {
+    use chrono::NaiveDateTime;
     use proptest::prelude::*;
 
     use super::*;
@@ -179,11 +212,83 @@ mod tests {
         );
     }
 
+    /// Any moment, and more often one at an edge: of a second, a day, a year, of what four digits can say.
+    fn any_moment() -> impl Strategy<Value = Moment> {
+        let edges = [
+            0,
+            86_399,
+            86_400,
+            951_782_399,
+            951_868_800,
+            4_107_542_399,
+            END_SECONDS - 1,
+        ];
+        let seconds = prop_oneof![4 => 0..END_SECONDS, 1 => prop::sample::select(edges.to_vec())];
+        let nanoseconds = prop_oneof![
+            4 => 0..1_000_000_000_u32,
+            1 => prop::sample::select(vec![0, 999, 1_000, 999_999, 999_999_000, 999_999_999]),
+        ];
+        (seconds, nanoseconds).prop_map(|(seconds, nanoseconds)| Moment { seconds, nanoseconds })
+    }
+
+    fn written(value: &impl Serialize) -> String {
+        serde_json::to_value(value).unwrap().as_str().unwrap().to_owned()
+    }
+
     proptest! {
         #[test]
         fn text_agrees_with_chrono(seconds in 0..END_SECONDS, nanoseconds in 0..1_000_000_000_u32) {
             let expected = DateTime::from_timestamp(seconds, nanoseconds).unwrap();
             prop_assert_eq!(text(seconds, nanoseconds), expected.format("%Y-%m-%dT%H:%M:%S%.6f").to_string());
+        }
+
+        /// No microsecond is lost, and none is added: what is finer is cut off, not rounded.
+        #[test]
+        fn text_is_read_back_to_the_microsecond(moment in any_moment()) {
+            let text = written(&moment);
+            prop_assert_eq!(text.len(), 26);
+            prop_assert_eq!(text.as_bytes()[19], b'.');
+            let read = NaiveDateTime::parse_from_str(&text, "%Y-%m-%dT%H:%M:%S%.6f").unwrap().and_utc();
+            prop_assert_eq!(read.timestamp(), moment.seconds);
+            prop_assert_eq!(read.timestamp_subsec_nanos(), moment.nanoseconds / 1000 * 1000);
+        }
+
+        /// Both texts are of the same second, which the panel's ends with.
+        #[test]
+        fn the_panels_text_is_the_same_second(moment in any_moment()) {
+            let (text, zulu) = (written(&moment), written(&moment.zulu()));
+            prop_assert_eq!(zulu.len(), 20);
+            prop_assert_eq!(zulu.strip_suffix('Z'), text.get(..19));
+            let read = DateTime::parse_from_rfc3339(&zulu).unwrap();
+            prop_assert_eq!((read.timestamp(), read.timestamp_subsec_nanos()), (moment.seconds, 0));
+        }
+
+        /// A float is always written as one, and is of the same second as the whole number; up to the year 2200, from where
+        /// on a float of 64 bits is too coarse for microseconds.
+        #[test]
+        fn a_float_is_the_same_moment(moment in any_moment()) {
+            let number = moment.unix_seconds_float();
+            let text = serde_json::to_string(&number).unwrap();
+            prop_assert!(text.contains('.'), "{}", text);
+            prop_assert_eq!(text.parse::<f64>().unwrap().to_bits(), number.to_bits());
+            prop_assert_eq!(moment.unix_seconds(), moment.seconds);
+            if moment.seconds < 7_258_118_400 {
+                prop_assert_eq!(number.floor() as i64, moment.seconds);
+                let microseconds = ((number - number.floor()) * 1e6).round() as u32;
+                prop_assert_eq!(microseconds, moment.nanoseconds / 1000);
+            }
+        }
+
+        /// In range is what four digits of a year can say, since 1970; anything else is the agent's failure, not a text.
+        #[test]
+        fn what_is_out_of_range_is_no_moment(
+            seconds in prop_oneof![any::<i64>(), -5..5_i64, END_SECONDS - 5..END_SECONDS + 5],
+            nanos in prop_oneof![any::<i32>(), -5..5_i32, 999_999_995..=1_000_000_005],
+        ) {
+            let is_in_range = (0..END_SECONDS).contains(&seconds) && (0..1_000_000_000).contains(&nanos);
+            let timestamp = Timestamp { seconds, nanos };
+            prop_assert_eq!(Moment::of(Some(&timestamp), "created_at").is_ok(), is_in_range);
+            prop_assert_eq!(Moment::optional(Some(&timestamp), "created_at").is_ok(), is_in_range);
         }
     }
 }

@@ -38,6 +38,20 @@ impl<S: Send + Sync> FromRequest<S> for OptionalPanelFields {
     }
 }
 
+/// The body: the text of a JSON object, with every digit that was sent.
+pub(crate) struct PanelText(pub(crate) String);
+
+impl<S: Send + Sync> FromRequest<S> for PanelText {
+    type Rejection = PanelFailure;
+
+    async fn from_request(request: Request, _state: &S) -> Result<Self, PanelFailure> {
+        let bytes = body_of(request).await?;
+        object(&bytes)?;
+        let text = String::from_utf8(bytes.into());
+        Ok(Self(text.map_err(|_| Failure::bad_request(JSON_REQUIRED))?))
+    }
+}
+
 fn object(bytes: &[u8]) -> Result<Fields, Failure> {
     Fields::parse(bytes).map_err(|_| Failure::bad_request(JSON_REQUIRED))
 }

@@ -4,6 +4,7 @@ use axum::extract::State;
 use axum::response::Response;
 use portmeter_proto::v1::{CheckPortsRequest, ListPortsRequest, ListPortsResponse, PortAssignment, ResetPortsRequest};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::answer::{self, Object};
 use crate::failure::Failure;
@@ -13,21 +14,15 @@ use crate::moment::Moment;
 /// What an assignment takes in both maps together; see [`answer::json_of_size`].
 const ROW_BYTES: usize = 512;
 
-/// `GET /api/system/ports`: the outer `used_ports` is a count, the inner one the table by port; the inner
-/// `port_assignments` is the same table by uuid.
+/// Shows which key has which port.
+///
+/// The outer `used_ports` is a count, the inner one the table by port; the inner `port_assignments` is the same table
+/// by uuid.
+#[utoipa::path(get, path = "/api/system/ports", responses((status = 200, body = PortList)))]
 pub(crate) async fn list(State(gateway): State<Gateway>) -> Result<Response, Failure> {
-    #[derive(Serialize)]
-    struct Answer<'a> {
-        port_assignments: Tables<'a>,
-        used_ports: u32,
-        available_ports: u32,
-        max_ports: u32,
-        port_range: &'a str,
-        timestamp: i64,
-    }
     let ports = gateway.ports().list_ports(ListPortsRequest {}).await?.into_inner();
     let used_ports = u32::try_from(ports.assignments.len()).unwrap_or(u32::MAX);
-    let answer = Answer {
+    let answer = PortList {
         port_assignments: Tables::of(&ports)?,
         used_ports,
         available_ports: ports.max_ports.saturating_sub(used_ports),
@@ -38,23 +33,22 @@ pub(crate) async fn list(State(gateway): State<Gateway>) -> Result<Response, Fai
     Ok(answer::json_of_size(&answer, Tables::expected_bytes(&ports)))
 }
 
-/// `GET /api/system/ports/status`
+#[derive(Serialize, ToSchema)]
+struct PortList<'a> {
+    port_assignments: Tables<'a>,
+    used_ports: u32,
+    available_ports: u32,
+    max_ports: u32,
+    port_range: &'a str,
+    timestamp: i64,
+}
+
+/// Compares both tables of ports with each other and with the keys.
+#[utoipa::path(get, path = "/api/system/ports/status", responses((status = 200, body = PortCheck)))]
 pub(crate) async fn check(State(gateway): State<Gateway>) -> Result<Response, Failure> {
-    #[derive(Serialize)]
-    struct Answer<'a> {
-        validation: Validation<'a>,
-        timestamp: i64,
-    }
-    #[derive(Serialize)]
-    struct Validation<'a> {
-        valid: bool,
-        issues: &'a [String],
-        total_assignments: u32,
-        total_used_ports: u32,
-    }
     let found = gateway.ports().check_ports(CheckPortsRequest {}).await?.into_inner();
-    Ok(answer::json(&Answer {
-        validation: Validation {
+    Ok(answer::json(&PortCheck {
+        validation: PortValidation {
             valid: found.issues.is_empty(),
             issues: &found.issues,
             total_assignments: found.total_assignments,
@@ -64,27 +58,46 @@ pub(crate) async fn check(State(gateway): State<Gateway>) -> Result<Response, Fa
     }))
 }
 
-/// `POST /api/system/ports/reset`
+#[derive(Serialize, ToSchema)]
+struct PortCheck<'a> {
+    validation: PortValidation<'a>,
+    timestamp: i64,
+}
+
+#[derive(Serialize, ToSchema)]
+struct PortValidation<'a> {
+    valid: bool,
+    issues: &'a [String],
+    total_assignments: u32,
+    total_used_ports: u32,
+}
+
+/// Gives every key its port anew, from the lowest.
+#[utoipa::path(post, path = "/api/system/ports/reset", responses((status = 200, body = PortsReset)))]
 pub(crate) async fn reset(State(gateway): State<Gateway>) -> Result<Response, Failure> {
-    #[derive(Serialize)]
-    struct Answer {
-        message: &'static str,
-        status: &'static str,
-        timestamp: i64,
-    }
     gateway.ports().reset_ports(ResetPortsRequest {}).await?;
     let timestamp = Moment::now().unix_seconds();
-    Ok(answer::json(&Answer {
+    Ok(answer::json(&PortsReset {
         message: "All ports reset successfully",
         status: "reset",
         timestamp,
     }))
 }
 
+#[derive(Serialize, ToSchema)]
+struct PortsReset {
+    message: &'static str,
+    status: &'static str,
+    timestamp: i64,
+}
+
 /// Which key has which port, by both.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = PortTables)]
 pub(crate) struct Tables<'a> {
+    #[schema(value_type = BTreeMap<String, ByPort>)]
     used_ports: Object<u32, ByPort<'a>>,
+    #[schema(value_type = BTreeMap<String, ByUuid>)]
     port_assignments: Object<&'a str, ByUuid<'a>>,
     created_at: Moment,
     last_updated: Moment,
@@ -109,9 +122,12 @@ impl<'a> Tables<'a> {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = PortOfKey)]
 struct ByPort<'a> {
+    #[schema(format = "uuid")]
     uuid: &'a str,
+    #[schema(format = "uuid")]
     key_id: &'a str,
     key_name: &'a str,
     assigned_at: Moment,
@@ -130,9 +146,12 @@ impl<'a> ByPort<'a> {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = PortAssignment)]
 struct ByUuid<'a> {
+    #[schema(maximum = 65_535)]
     port: u32,
+    #[schema(format = "uuid")]
     key_id: &'a str,
     key_name: &'a str,
     assigned_at: Moment,

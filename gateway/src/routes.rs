@@ -13,9 +13,11 @@ use crate::auth::{Access, Guarded};
 use crate::backend::Backend;
 use crate::failure::Family;
 use crate::gateway::{Gateway, GatewayConfig};
+use crate::openapi::{self, Described};
 use crate::request::refuse;
 use crate::{
-    backups, history, keys, links, live, meta, ports, subscription, traffic, usage, users, watched_ports, xray,
+    backups, checks, collector, events, history, keys, links, live, meta, ports, settings, subscription, system,
+    traffic, usage, users, watched_ports, xray,
 };
 
 /// One row of the table.
@@ -25,15 +27,71 @@ pub(crate) struct Route {
     path: &'static str,
     access: Access,
     handler: MethodRouter<Gateway>,
+    described: Described,
+}
+
+impl Route {
+    pub(crate) fn method(&self) -> &'static str {
+        self.method
+    }
+
+    pub(crate) fn path(&self) -> &'static str {
+        self.path
+    }
+
+    pub(crate) fn access(&self) -> Access {
+        self.access
+    }
+
+    /// What the handler says of itself for the OpenAPI document.
+    pub(crate) fn described(&self) -> Described {
+        self.described
+    }
+}
+
+/// Rows of the table, each a call of one of the functions below. A handler is given together with what its
+/// `#[utoipa::path]` says, so that none can be without; see [`openapi`].
+macro_rules! table {
+    ($($row:ident $arguments:tt),* $(,)?) => {
+        vec![$(row!($row $arguments)),*]
+    };
+}
+
+/// One row.
+macro_rules! row {
+    ($method:ident($path:literal, $access:ident, $($handler:tt)+)) => {
+        $method($path, $access, $($handler)+, described!($($handler)+))
+    };
+}
+
+/// The description of a handler.
+macro_rules! described {
+    ($($handler:tt)+) => {
+        Described::of::<description!([] $($handler)+)>(stringify!($($handler)+))
+    };
+}
+
+/// The type that `#[utoipa::path]` makes beside a handler.
+macro_rules! description {
+    ([$($module:tt)*] $handler:ident) => {
+        pastey::paste! { $($module)* [<__path_ $handler>] }
+    };
+    ([$($module:tt)*] $next:ident :: $($rest:tt)+) => {
+        description!([$($module)* $next ::] $($rest)+)
+    };
 }
 
 /// Every route, in the order of the contract.
-fn table() -> Vec<Route> {
+pub(crate) fn table() -> Vec<Route> {
     use Access::{Key, Open, Panel};
-    vec![
+    table![
         get("/", Open, meta::banner),
-        get("/api", Open, meta::banner),
-        get("/api/", Open, meta::banner),
+        get("/api", Open, meta::banner_of_api),
+        get("/api/", Open, meta::banner_of_folder),
+        get("/api/openapi.json", Open, openapi::show),
+        get("/api/docs", Open, openapi::page::show),
+        get("/api/docs/docs.css", Open, openapi::page::style),
+        get("/api/docs/docs.js", Open, openapi::page::script),
         get("/livez", Open, meta::is_alive),
         get("/readyz", Open, meta::is_ready),
         get("/sub/{token}", Open, subscription::show),
@@ -51,6 +109,11 @@ fn table() -> Vec<Route> {
         get("/api/traffic/ports/exact", Key, traffic::exact::list),
         get("/api/keys/{key_id}/traffic/port/exact", Key, traffic::exact::show),
         post("/api/keys/{key_id}/traffic/port/reset", Key, traffic::exact::reset),
+        get("/api/traffic/status", Key, traffic::status::show),
+        get("/api/system/traffic/summary", Key, traffic::exact::summary),
+        get("/api/traffic/exact", Key, traffic::legacy::list),
+        get("/api/keys/{key_id}/traffic/exact", Key, traffic::legacy::show),
+        post("/api/keys/{key_id}/traffic/reset", Key, traffic::legacy::reset),
         get("/api/traffic/history", Key, history::totals::list),
         get("/api/keys/{key_id}/traffic/history", Key, history::totals::show),
         get("/api/traffic/daily/{date}", Key, history::days::show),
@@ -69,25 +132,44 @@ fn table() -> Vec<Route> {
         get("/api/system/xray/config-status", Key, xray::status::count),
         post("/api/system/xray/sync-config", Key, xray::config::synchronize_xray),
         get("/api/system/xray/validate-sync", Key, xray::status::validate),
+        get("/api/ping", Open, meta::ping),
         get("/api/usage/dashboard", Panel, usage::dashboard),
         get("/api/usage/dates", Panel, usage::dates),
         get("/api/usage/dashboard/{date}", Panel, usage::dashboard_of_date),
         get("/api/live/now", Panel, live::now::show),
         get("/api/live/series", Panel, live::series::show),
         get("/api/live/top", Panel, live::top::show),
-        get("/api/users/link", Panel, users::link),
-        post("/api/users/kick", Panel, users::kick),
+        get("/api/users", Panel, users::list::show),
+        post("/api/users/add", Panel, users::change::add),
+        post("/api/users/delete", Panel, users::change::delete),
+        post("/api/users/kick", Panel, users::change::kick),
+        post("/api/users/update-alias", Panel, users::change::update_alias),
+        get("/api/users/link", Panel, users::link::show),
+        get("/api/users/stats", Panel, users::stats::show),
+        get("/api/events", Panel, events::list::show),
+        get("/api/events/stats", Panel, events::stats::show),
+        get("/api/system/status", Panel, system::status),
+        get("/api/system/resources", Panel, system::resources),
         get("/api/ports/status", Panel, watched_ports::show),
+        post("/api/system/restart", Panel, system::restart),
+        get("/api/settings", Panel, settings::show),
+        post("/api/settings", Panel, settings::save),
         get("/api/xray/config", Panel, xray::config::show),
         post("/api/xray/restart", Panel, xray::config::restart),
         get("/api/xray/reality", Panel, xray::reality::show),
+        get("/api/collector/status", Panel, collector::status),
+        post("/api/collector/toggle", Panel, collector::toggle),
+        post("/api/collector/run", Panel, collector::run),
         get("/api/backups", Panel, backups::list),
         get("/api/backups/{file}/preview", Panel, backups::preview),
         post("/api/backups/{file}/restore", Panel, backups::restore::run),
         delete("/api/backups/{file}", Panel, backups::delete),
+        get("/api/tests/run", Panel, checks::run),
+        get("/api/tests/list", Panel, checks::list),
+        get("/api/tests/status", Panel, checks::status),
         every_method("/api/v2", Panel, meta::not_implemented),
-        every_method("/api/v2/", Panel, meta::not_implemented),
-        every_method("/api/v2/{*rest}", Panel, meta::not_implemented),
+        every_method("/api/v2/", Panel, meta::not_implemented_folder),
+        every_method("/api/v2/{*rest}", Panel, meta::not_implemented_path),
     ]
 }
 
@@ -134,56 +216,92 @@ async fn method_not_allowed(request: Request) -> Response {
     refuse(request, response).await
 }
 
-fn get<T: 'static, H: Handler<T, Gateway>>(path: &'static str, access: Access, handler: H) -> Route {
+fn get<T: 'static, H: Handler<T, Gateway>>(
+    path: &'static str,
+    access: Access,
+    handler: H,
+    described: Described,
+) -> Route {
     Route {
         method: "GET",
         path,
         access,
         handler: on(MethodFilter::GET, Guarded { access, handler }),
+        described,
     }
 }
 
-fn post<T: 'static, H: Handler<T, Gateway>>(path: &'static str, access: Access, handler: H) -> Route {
+fn post<T: 'static, H: Handler<T, Gateway>>(
+    path: &'static str,
+    access: Access,
+    handler: H,
+    described: Described,
+) -> Route {
     Route {
         method: "POST",
         path,
         access,
         handler: on(MethodFilter::POST, Guarded { access, handler }),
+        described,
     }
 }
 
-fn put<T: 'static, H: Handler<T, Gateway>>(path: &'static str, access: Access, handler: H) -> Route {
+fn put<T: 'static, H: Handler<T, Gateway>>(
+    path: &'static str,
+    access: Access,
+    handler: H,
+    described: Described,
+) -> Route {
     Route {
         method: "PUT",
         path,
         access,
         handler: on(MethodFilter::PUT, Guarded { access, handler }),
+        described,
     }
 }
 
-fn patch<T: 'static, H: Handler<T, Gateway>>(path: &'static str, access: Access, handler: H) -> Route {
+fn patch<T: 'static, H: Handler<T, Gateway>>(
+    path: &'static str,
+    access: Access,
+    handler: H,
+    described: Described,
+) -> Route {
     Route {
         method: "PATCH",
         path,
         access,
         handler: on(MethodFilter::PATCH, Guarded { access, handler }),
+        described,
     }
 }
 
-fn delete<T: 'static, H: Handler<T, Gateway>>(path: &'static str, access: Access, handler: H) -> Route {
+fn delete<T: 'static, H: Handler<T, Gateway>>(
+    path: &'static str,
+    access: Access,
+    handler: H,
+    described: Described,
+) -> Route {
     Route {
         method: "DELETE",
         path,
         access,
         handler: on(MethodFilter::DELETE, Guarded { access, handler }),
+        described,
     }
 }
 
-fn every_method<T: 'static, H: Handler<T, Gateway>>(path: &'static str, access: Access, handler: H) -> Route {
+fn every_method<T: 'static, H: Handler<T, Gateway>>(
+    path: &'static str,
+    access: Access,
+    handler: H,
+    described: Described,
+) -> Route {
     Route {
         method: "ANY",
         path,
         access,
         handler: any(Guarded { access, handler }),
+        described,
     }
 }

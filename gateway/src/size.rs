@@ -1,12 +1,16 @@
-//! Sizes as text: base 1024, units B to TB.
+//! Sizes as text: base 1024, units B to TB; and as a number of megabytes.
 //!
 //! Below 1024 a whole number (`512 B`), above it a fixed number of decimals, one or two by route. The unit is chosen
 //! before rounding, so 1048575 bytes are `1024.00 KB`, never `1.00 MB`. Computed in whole numbers: exact for every
 //! u64, ties to even, which is what printing the exact quotient with fixed decimals gives.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use serde::{Serialize, Serializer};
+use utoipa::openapi::schema::{ObjectBuilder, Type};
+use utoipa::openapi::{RefOr, Schema};
+use utoipa::{PartialSchema, ToSchema};
 
 /// A count of bytes that is written with `DECIMALS` decimals.
 #[derive(Debug, Clone, Copy)]
@@ -46,9 +50,45 @@ impl<const DECIMALS: u32> fmt::Display for Size<DECIMALS> {
     }
 }
 
+impl<const DECIMALS: u32> PartialSchema for Size<DECIMALS> {
+    fn schema() -> RefOr<Schema> {
+        ObjectBuilder::new()
+            .schema_type(Type::String)
+            .description(Some(format!(
+                "Bytes as text: base 1024, {DECIMALS} decimals from 1 KB on."
+            )))
+            .pattern(Some(format!(r"^([0-9]+ B|[0-9]+\.[0-9]{{{DECIMALS}}} [KMGT]B)$")))
+            .examples([Self(1_536).to_string()])
+            .into()
+    }
+}
+
+impl<const DECIMALS: u32> ToSchema for Size<DECIMALS> {
+    fn name() -> Cow<'static, str> {
+        format!("Size{DECIMALS}").into()
+    }
+}
+
 impl<const DECIMALS: u32> Serialize for Size<DECIMALS> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
+    }
+}
+
+/// A count of bytes that is written as a number: units of 1048576 bytes, two decimals.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Megabytes(u64);
+
+impl Megabytes {
+    pub(crate) fn new(bytes: u64) -> Self {
+        Self(bytes)
+    }
+}
+
+impl Serialize for Megabytes {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let hundredths = divide_to_even(u128::from(self.0) * 100, 20);
+        serializer.serialize_f64(hundredths as f64 / 100.0)
     }
 }
 
@@ -79,6 +119,49 @@ mod tests {
             unit += 1;
         }
         format!("{value:.decimals$} {}", UNITS[unit])
+    }
+
+    /// What a text says: the number without its point, and the bytes of one unit.
+    fn read(text: &str, decimals: usize) -> (u128, u128) {
+        let (number, unit) = text.split_once(' ').unwrap();
+        let exponent = UNITS.iter().position(|name| *name == unit).unwrap();
+        let digits = match number.split_once('.') {
+            Some((whole, fraction)) => {
+                assert!(exponent > 0 && fraction.len() == decimals, "{text}");
+                format!("{whole}{fraction}")
+            }
+            None => {
+                assert_eq!(exponent, 0, "{text}");
+                number.to_owned()
+            }
+        };
+        assert!(digits.bytes().all(|byte| byte.is_ascii_digit()), "{text}");
+        (digits.parse().unwrap(), 1 << (10 * exponent))
+    }
+
+    /// Within half of the last place, in the largest unit that is not larger than the value.
+    fn is_about<const DECIMALS: u32>(bytes: u64) -> Result<(), TestCaseError> {
+        let text = Size::<DECIMALS>::new(bytes).to_string();
+        let (number, unit) = read(&text, DECIMALS as usize);
+        let bytes = u128::from(bytes);
+        if unit == 1 {
+            prop_assert!(bytes < 1024 && number == bytes, "{}", text);
+            return Ok(());
+        }
+        prop_assert!(
+            unit <= bytes && (bytes < unit * 1024 || text.ends_with(" TB")),
+            "{}",
+            text
+        );
+        let scale = 10_u128.pow(DECIMALS);
+        let off = (number * unit).abs_diff(bytes * scale);
+        prop_assert!(2 * off <= unit, "{} for {}", text, bytes);
+        Ok(())
+    }
+
+    /// Any number of bytes; every size of number is as likely.
+    fn any_bytes() -> impl Strategy<Value = u64> {
+        (0_u32..=64, any::<u64>()).prop_map(|(bits, bytes)| bytes.checked_shr(64 - bits).unwrap_or(0))
     }
 
     #[test]
@@ -119,12 +202,56 @@ mod tests {
         assert_eq!(serde_json::to_string(&Size2::new(1536)).unwrap(), r#""1.50 KB""#);
     }
 
+    #[test]
+    fn megabytes_are_a_number_with_two_decimals() {
+        for (bytes, number) in [
+            (0, "0.0"),
+            (5_242, "0.0"),
+            (5_243, "0.01"),
+            (1_048_576, "1.0"),
+            (19_233_840, "18.34"),
+            (38_467_682, "36.69"),
+            (1 << 40, "1048576.0"),
+            (u64::MAX, "17592186044416.0"),
+        ] {
+            assert_eq!(serde_json::to_string(&Megabytes::new(bytes)).unwrap(), number);
+        }
+    }
+
     proptest! {
         #[test]
         fn agrees_with_floating_point(bits in 0_u32..53, low in any::<u64>()) {
             let bytes = (1_u64 << bits) | (low & ((1 << bits) - 1));
             prop_assert_eq!(Size1::new(bytes).to_string(), by_float(bytes, 1));
             prop_assert_eq!(Size2::new(bytes).to_string(), by_float(bytes, 2));
+        }
+
+        #[test]
+        fn a_text_is_within_half_of_its_last_place(bytes in any_bytes()) {
+            is_about::<1>(bytes)?;
+            is_about::<2>(bytes)?;
+        }
+
+        /// Where rounding would have to move to the next unit, it does not: `1024.00 KB` it is.
+        #[test]
+        fn just_below_a_unit_is_the_unit_before(exponent in 2_u32..=4, below in 1_u64..=5) {
+            let bytes = (1_u64 << (10 * exponent)) - below;
+            let unit = UNITS[exponent as usize - 1];
+            prop_assert_eq!(Size1::new(bytes).to_string(), format!("1024.0 {unit}"));
+            prop_assert_eq!(Size2::new(bytes).to_string(), format!("1024.00 {unit}"));
+        }
+
+        /// More bytes never read as less.
+        #[test]
+        fn texts_are_in_order(bytes in any_bytes(), more in any_bytes()) {
+            let value = |bytes, decimals| {
+                let text = if decimals == 1 { Size1::new(bytes).to_string() } else { Size2::new(bytes).to_string() };
+                let (number, unit) = read(&text, decimals);
+                number * unit * if unit == 1 { 10_u128.pow(decimals as u32) } else { 1 }
+            };
+            for decimals in [1, 2] {
+                prop_assert!(value(bytes, decimals) <= value(bytes.saturating_add(more), decimals));
+            }
         }
 
         /// Multiples of 1/8 of a unit: here ties are common, elsewhere they are rare.

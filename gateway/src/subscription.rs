@@ -10,6 +10,7 @@ use base64::prelude::BASE64_STANDARD;
 use http::header::{ACCEPT, CACHE_CONTROL};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use portmeter_proto::v1::{GetSubscriptionRequest, GetSubscriptionResponse, SubscriptionFormat};
+use utoipa::ToSchema;
 
 use crate::answer;
 use crate::failure::Failure;
@@ -28,6 +29,15 @@ const USER_INFO: HeaderName = HeaderName::from_static("subscription-userinfo");
 const TITLE: HeaderName = HeaderName::from_static("profile-title");
 const UPDATE_INTERVAL: HeaderName = HeaderName::from_static("profile-update-interval");
 
+/// A list of links, or complete configurations.
+#[derive(ToSchema)]
+#[schema(as = SubscriptionFormat, rename_all = "lowercase")]
+#[allow(dead_code, reason = "the query is read by FORMATS")]
+enum Format {
+    Base64,
+    Json,
+}
+
 /// The words of the query's `format`.
 const FORMATS: [(&str, SubscriptionFormat); 2] = [
     ("base64", SubscriptionFormat::Base64),
@@ -39,14 +49,27 @@ pub(crate) fn path(token: &str) -> String {
     format!("/sub/{token}")
 }
 
-/// `GET /sub/{token}`: the list of links, or with `?format=json` complete configurations. No answer is to be kept by
-/// anybody between, not even that there is none.
+/// What a client fetches again and again to learn its key's present link: the list of links in base64, or complete
+/// configurations as JSON.
+///
+/// Without `format` it is JSON for who accepts `application/json` and not plain text.
+#[utoipa::path(
+    get,
+    path = "/sub/{token}",
+    params(("format" = inline(Option<Format>), Query, description = "Which of the two.")),
+    responses(
+        (status = 200, content((String = "text/plain"), (Value = "application/json"))),
+        (status = 500, description = "The agent failed; its log says more."),
+        (status = 503, description = "The agent cannot be reached or is not ready."),
+    )
+)]
 pub(crate) async fn show(
     State(gateway): State<Gateway>,
     Segment(token): Segment,
     query: Query,
     headers: HeaderMap,
 ) -> Response {
+    // No answer is to be kept by anybody between, not even that there is none.
     let mut response = find(&gateway, token, &query, &headers).await.into_response();
     let headers = response.headers_mut();
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));

@@ -38,6 +38,7 @@ pub(crate) fn key(number: u32) -> Key {
         }),
         is_active: true,
         port: Some(10_000 + number),
+        alias: String::new(),
     }
 }
 
@@ -59,6 +60,7 @@ pub(crate) fn history(number: u32, total: Tally, is_connected: bool) -> KeyHisto
         key: Some(key(number)),
         total: Some(total),
         is_connected,
+        activity: None,
     }
 }
 

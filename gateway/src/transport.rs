@@ -6,6 +6,7 @@
 //! whenever the connection has gone, and sends the API key with each call.
 
 use std::convert::Infallible;
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -13,13 +14,18 @@ use std::time::Duration;
 
 use futures_util::TryFutureExt as _;
 use futures_util::future::{Either, MapErr};
-use http::HeaderValue;
+use http::uri::Authority;
+use http::{HeaderValue, Uri};
+use hyper_util::rt::TokioIo;
+use portmeter_listener::Stream;
+use portmeter_listener::tls::{ClientFiles, ClientTls, TlsError};
 use portmeter_proto::api_key::{ApiKey, METADATA_NAME};
+use tokio::net::TcpStream;
 use tonic::body::Body;
 use tonic::codegen::BoxFuture;
 use tonic::transport::channel::ResponseFuture;
 use tonic::transport::{Channel, Endpoint};
-use tower::Service;
+use tower::{Service, service_fn};
 
 /// How long a connection to the agent may take to come about: it is on this host or a near one.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -51,15 +57,32 @@ impl Transport {
         Self::Local(Arc::new(service))
     }
 
-    /// A transport to the agent at `address`; see [`InvalidAddress`] for the forms an address has. It connects when
-    /// it is first used, so this succeeds whether or not an agent is there. Needs a tokio runtime around it.
-    pub(crate) fn connect(address: &str, api_key: &ApiKey) -> Result<Self, InvalidAddress> {
-        let channel = endpoint(address)?
+    /// A transport to the agent at `address`; see [`InvalidAddress`] for the forms an address has. One at `https://`
+    /// needs `tls`, and no other has it. It connects when it is first used, so this succeeds whether or not an agent is
+    /// there. Needs a tokio runtime around it.
+    pub(crate) fn connect(address: &str, api_key: &ApiKey, tls: Option<ClientFiles>) -> Result<Self, ConnectError> {
+        let (endpoint, tls) = match (address.strip_prefix("https://"), tls) {
+            (None, None) => (endpoint(address)?, None),
+            (None, Some(_)) => return Err(ConnectError::NoTls(address.to_owned())),
+            (Some(_), None) => return Err(ConnectError::NoAuthority(address.to_owned())),
+            (Some(authority), Some(files)) => {
+                let authority = authority_of(authority).ok_or_else(|| InvalidAddress(address.to_owned()))?;
+                let tls = ClientTls::load(files, authority.host())?;
+                (endpoint_with_tls(address, &authority)?, Some((authority, tls)))
+            }
+        };
+        let endpoint = endpoint
             .connect_timeout(CONNECT_TIMEOUT)
             .timeout(CALL_TIMEOUT)
             .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
-            .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
-            .connect_lazy();
+            .keep_alive_timeout(KEEP_ALIVE_TIMEOUT);
+        let channel = match tls {
+            None => endpoint.connect_lazy(),
+            Some((authority, tls)) => endpoint.connect_with_connector_lazy(service_fn(move |_: Uri| {
+                let (authority, tls) = (authority.clone(), tls.clone());
+                async move { open(&authority, &tls).await.map(TokioIo::new) }
+            })),
+        };
         let mut api_key = HeaderValue::from_str(api_key.expose()).expect("an API key holds visible ASCII only");
         api_key.set_sensitive(true);
         Ok(Self::Remote(channel, api_key))
@@ -90,8 +113,9 @@ impl Service<Request> for Transport {
 }
 
 /// A generated server half, callable through a shared pointer.
-pub(crate) trait LocalService: Send + Sync + 'static {
+pub trait LocalService: Send + Sync + 'static {
     /// Hands the request to the service.
+    #[doc(hidden)]
     fn call(&self, request: Request) -> LocalFuture;
 }
 
@@ -106,13 +130,40 @@ where
     }
 }
 
+/// Why an agent cannot be asked in the way that is wanted.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// The address has no known form.
+    #[error(transparent)]
+    Address(#[from] InvalidAddress),
+    /// Nothing is said about how the agent is known.
+    #[error(
+        "an agent at {0} is known by its certificate: name its authority, or the certificate itself, with --agent-ca FILE"
+    )]
+    NoAuthority(String),
+    /// Certificates are named for an agent that is asked without TLS.
+    #[error("`{0}` is asked without TLS, so --agent-ca is for nothing: write https://HOST:PORT")]
+    NoTls(String),
+    /// A certificate, its key or the authority cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+}
+
 /// An agent address that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{0}` is no address of an agent: give HOST:PORT, http://HOST:PORT or unix:/absolute/path, \
+    "`{0}` is no address of an agent: give HOST:PORT, http://HOST:PORT, https://HOST:PORT or unix:/absolute/path, \
      for example 127.0.0.1:50051"
 )]
 pub struct InvalidAddress(String);
+
+/// Makes a connection with TLS.
+async fn open(authority: &Authority, tls: &ClientTls) -> io::Result<Stream> {
+    let host = authority.host().trim_start_matches('[').trim_end_matches(']');
+    let stream = TcpStream::connect((host, authority.port_u16().unwrap_or_default())).await?;
+    stream.set_nodelay(true)?;
+    tls.open(stream).await
+}
 
 /// Reads `HOST:PORT`, `http://HOST:PORT` or `unix:/absolute/path`.
 fn endpoint(address: &str) -> Result<Endpoint, InvalidAddress> {
@@ -124,13 +175,25 @@ fn endpoint(address: &str) -> Result<Endpoint, InvalidAddress> {
         }
         return Endpoint::from_shared(format!("unix:{path}")).map_err(|_| invalid());
     }
-    let authority = address.strip_prefix("http://").unwrap_or(address);
-    let authority = authority.strip_suffix('/').unwrap_or(authority);
-    let parsed: http::uri::Authority = authority.parse().map_err(|_| invalid())?;
-    if parsed.host().is_empty() || parsed.port_u16().is_none_or(|port| port == 0) || authority.contains('@') {
-        return Err(invalid());
-    }
+    let authority = authority_of(address.strip_prefix("http://").unwrap_or(address)).ok_or_else(invalid)?;
     Endpoint::from_shared(format!("http://{authority}")).map_err(|_| invalid())
+}
+
+/// The endpoint of an agent whose connections are made by [`open`]: calls name `https`, connections no scheme.
+fn endpoint_with_tls(address: &str, authority: &Authority) -> Result<Endpoint, InvalidAddress> {
+    let uri = |scheme: &str| format!("{scheme}://{authority}").parse::<Uri>();
+    match (uri("http"), uri("https")) {
+        (Ok(plain), Ok(origin)) => Ok(Endpoint::from(plain).origin(origin)),
+        _ => Err(InvalidAddress(address.to_owned())),
+    }
+}
+
+/// Reads `HOST:PORT`, perhaps with a slash after it.
+fn authority_of(text: &str) -> Option<Authority> {
+    let text = text.strip_suffix('/').unwrap_or(text);
+    let authority: Authority = text.parse().ok()?;
+    let has_port = authority.port_u16().is_some_and(|port| port != 0);
+    (has_port && !authority.host().is_empty() && !text.contains('@')).then_some(authority)
 }
 
 #[cfg(test)]
@@ -160,7 +223,7 @@ mod tests {
             "127.0.0.1",
             "127.0.0.1:0",
             "127.0.0.1:99999",
-            "https://127.0.0.1:50051",
+            "ftp://127.0.0.1:50051",
             "http://127.0.0.1:50051/path",
             "user@127.0.0.1:50051",
             "a b:1",

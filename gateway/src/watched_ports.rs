@@ -11,6 +11,7 @@ use axum::response::Response;
 use portmeter_proto::v1::GetConfigurationResponse;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use utoipa::ToSchema;
 
 use crate::answer;
 use crate::failure::PanelFailure;
@@ -21,30 +22,19 @@ use crate::xray::status::configuration;
 /// What a row takes; see [`answer::json_of_size`].
 const ROW_BYTES: usize = 192;
 
-/// `GET /api/ports/status`: this listener first, then each inbound of the core, ascending.
+/// Shows on which of the ports that matter somebody listens: this listener first, then each inbound of the core,
+/// ascending.
+#[utoipa::path(get, path = "/api/ports/status", responses((status = 200, body = WatchedPorts)))]
 pub(crate) async fn show(State(gateway): State<Gateway>) -> Result<Response, PanelFailure> {
-    #[derive(Serialize)]
-    struct Answer {
-        ok: bool,
-        ports: Vec<Row>,
-        current: Current,
-        timestamp: Zulu,
-    }
-    #[derive(Serialize)]
-    struct Current {
-        port: u16,
-        host: IpAddr,
-        url: String,
-    }
     let configuration = configuration(&gateway).await?.unwrap_or_default();
     let own = reachable(gateway.listen());
     let ports = rows(watched(own, &configuration), own.port(), &configuration.listening_ports);
     let expected_bytes = (ports.len() + 1) * ROW_BYTES;
     let url = gateway.public_url().map(ToOwned::to_owned);
-    let answer = Answer {
+    let answer = WatchedPorts {
         ok: true,
         ports,
-        current: Current {
+        current: OwnAddress {
             port: own.port(),
             host: own.ip(),
             url: url.unwrap_or_else(|| format!("http://{own}")),
@@ -54,19 +44,41 @@ pub(crate) async fn show(State(gateway): State<Gateway>) -> Result<Response, Pan
     Ok(answer::json_of_size(&answer, expected_bytes))
 }
 
+#[derive(Serialize, ToSchema)]
+struct WatchedPorts {
+    ok: bool,
+    ports: Vec<Row>,
+    current: OwnAddress,
+    timestamp: Zulu,
+}
+
+#[derive(Serialize, ToSchema)]
+struct OwnAddress {
+    #[schema(maximum = 65_535)]
+    port: u16,
+    #[schema(value_type = String)]
+    host: IpAddr,
+    url: String,
+}
+
 /// A port that is watched, without what comes of it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = WatchedPort)]
 struct Watched {
+    #[schema(maximum = 65_535)]
     port: u16,
     name: String,
     service: &'static str,
     #[serde(rename = "type")]
     kind: &'static str,
+    #[schema(value_type = String)]
     host: IpAddr,
+    #[schema(required)]
     protocol: Option<String>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = WatchedPortState)]
 struct Row {
     #[serde(flatten)]
     watched: Watched,

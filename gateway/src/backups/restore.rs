@@ -4,15 +4,23 @@ use axum::extract::State;
 use axum::response::Response;
 use portmeter_proto::v1::{RestoreBackupRequest, RestoreBackupResponse};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::BackupName;
 use crate::answer;
 use crate::failure::{Failure, PanelFailure};
 use crate::gateway::Gateway;
+use crate::openapi::bodies::RestoreOrder;
 use crate::panel_request::OptionalPanelFields;
 use crate::request::Fields;
 
-/// `POST /api/backups/{file}/restore`: tells what there is, unless the body says that it is meant.
+/// Tells what a restore of a saved configuration would do or, where the body says that it is meant, does it.
+#[utoipa::path(
+    post,
+    path = "/api/backups/{file}/restore",
+    request_body = Option<RestoreOrder>,
+    responses((status = 200, body = RestoreAnswer))
+)]
 pub(crate) async fn run(
     State(gateway): State<Gateway>,
     BackupName(name): BackupName,
@@ -53,64 +61,60 @@ impl Order {
     }
 }
 
+/// What comes of it.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+enum RestoreAnswer<'a> {
+    /// Nothing was changed.
+    Preview(RestorePreview),
+    /// It is done.
+    Restored(Restored<'a>),
+}
+
 fn would_restore(found: &RestoreBackupResponse) -> Response {
-    #[derive(Serialize)]
-    struct Answer {
-        ok: bool,
-        preview: bool,
-        current: Current,
-        backup: Saved,
-        warning: &'static str,
-    }
-    #[derive(Serialize)]
-    struct Current {
-        users_count: u32,
-        config_exists: bool,
-    }
-    #[derive(Serialize)]
-    struct Saved {
-        users_count: u32,
-        inbounds_count: u32,
-    }
-    answer::json(&Answer {
+    answer::json(&RestoreAnswer::Preview(RestorePreview {
         ok: true,
         preview: true,
-        current: Current {
+        current: PresentConfiguration {
             users_count: found.current_client_count,
             config_exists: found.has_current,
         },
-        backup: Saved {
+        backup: SavedConfiguration {
             users_count: found.backup_client_count,
             inbounds_count: found.backup_inbound_count,
         },
         warning: "Nothing was changed; send \"confirm\": true to restore this backup",
-    })
+    }))
+}
+
+#[derive(Serialize, ToSchema)]
+struct RestorePreview {
+    ok: bool,
+    preview: bool,
+    current: PresentConfiguration,
+    backup: SavedConfiguration,
+    warning: &'static str,
+}
+
+#[derive(Serialize, ToSchema)]
+struct PresentConfiguration {
+    users_count: u32,
+    config_exists: bool,
+}
+
+#[derive(Serialize, ToSchema)]
+struct SavedConfiguration {
+    users_count: u32,
+    inbounds_count: u32,
 }
 
 fn has_restored(name: &str, is_restart_wanted: bool, restored: &RestoreBackupResponse) -> Response {
-    #[derive(Serialize)]
-    struct Answer<'a> {
-        ok: bool,
-        restored_from: &'a str,
-        restored: bool,
-        backup_name: &'a str,
-        pre_restore_backup: Option<&'a str>,
-        restart_result: RestartResult,
-        message: &'static str,
-        created_keys: u32,
-        skipped: &'a [String],
-    }
-    #[derive(Serialize)]
-    struct RestartResult {
-        ok: bool,
-        message: &'static str,
-    }
     let (is_well, message) = match (is_restart_wanted, restored.is_restarted) {
         (_, true) => (true, "restarted"),
         (true, false) => (false, "not restarted: the core is not run by Portmeter"),
         (false, false) => (true, "not asked for"),
     };
-    answer::json(&Answer {
+    answer::json(&RestoreAnswer::Restored(Restored {
         ok: true,
         restored_from: name,
         restored: true,
@@ -120,7 +124,27 @@ fn has_restored(name: &str, is_restart_wanted: bool, restored: &RestoreBackupRes
         message: "Backup restored successfully",
         created_keys: restored.created_key_count,
         skipped: &restored.skipped,
-    })
+    }))
+}
+
+#[derive(Serialize, ToSchema)]
+struct Restored<'a> {
+    ok: bool,
+    restored_from: &'a str,
+    restored: bool,
+    backup_name: &'a str,
+    #[schema(required)]
+    pre_restore_backup: Option<&'a str>,
+    restart_result: RestartResult,
+    message: &'static str,
+    created_keys: u32,
+    skipped: &'a [String],
+}
+
+#[derive(Serialize, ToSchema)]
+struct RestartResult {
+    ok: bool,
+    message: &'static str,
 }
 
 #[cfg(test)]

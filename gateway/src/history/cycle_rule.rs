@@ -6,6 +6,7 @@
 use portmeter_proto::v1::CycleRule;
 use portmeter_proto::v1::cycle_rule::Rule;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::calendar;
 use crate::failure::Failure;
@@ -45,11 +46,15 @@ pub(super) fn rule_of(fields: Option<&Fields>) -> Result<Option<CycleRule>, Fail
 }
 
 /// A rule as it is kept.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = CycleRule)]
 pub(super) struct RuleBody<'a> {
     rule: &'static str,
+    #[schema(required)]
     day: Option<u32>,
+    #[schema(required)]
     days: Option<u32>,
+    #[schema(required, format = "date")]
     first_date: Option<&'a str>,
     time_zone: &'a str,
 }

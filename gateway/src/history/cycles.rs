@@ -8,6 +8,7 @@ use portmeter_proto::v1::{
     Cycle, GetKeyRequest, Key, ListCyclesRequest, ListCyclesResponse, UpdateCycleRequest, UpdateCycleResponse,
 };
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::cycle_rule::{RuleBody, rule_of};
 use super::{Figures, ROW_BYTES, Sizes};
@@ -15,6 +16,7 @@ use crate::answer;
 use crate::failure::Failure;
 use crate::gateway::Gateway;
 use crate::moment::Moment;
+use crate::openapi::bodies::CycleWanted;
 use crate::query::Query;
 use crate::request::{KeyId, OptionalFields};
 
@@ -22,7 +24,21 @@ use crate::request::{KeyId, OptionalFields};
 const LIMIT_DEFAULT: u32 = 12;
 const LIMIT_MAX: u32 = 1_000;
 
-/// `GET /api/keys/{key_id}/cycles`
+/// Lists a key's billing cycles, newest first.
+#[utoipa::path(
+    get,
+    path = "/api/keys/{key_id}/cycles",
+    params(
+        (
+            "limit" = Option<u32>,
+            Query,
+            description = "How many are listed; 12 by default.",
+            minimum = 1,
+            maximum = 1_000,
+        ),
+    ),
+    responses((status = 200, body = Cycles))
+)]
 pub(crate) async fn list(
     State(gateway): State<Gateway>,
     KeyId(key_id): KeyId,
@@ -41,7 +57,13 @@ pub(crate) async fn list(
     ))
 }
 
-/// `PUT /api/keys/{key_id}/cycle`
+/// Sets a key's billing cycle, or ends it: `null`, as the body or as its `rule`.
+#[utoipa::path(
+    put,
+    path = "/api/keys/{key_id}/cycle",
+    request_body(content = CycleWanted, description = "The rule, or null for no cycle."),
+    responses((status = 200, body = Updated))
+)]
 pub(crate) async fn set(
     State(gateway): State<Gateway>,
     KeyId(key_id): KeyId,
@@ -62,7 +84,8 @@ async fn must_exist(gateway: &Gateway, key_id: String) -> Result<(), Failure> {
     Ok(())
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = CycleUpdated)]
 struct Updated<'a> {
     status: &'static str,
     message: &'static str,
@@ -70,10 +93,13 @@ struct Updated<'a> {
     timestamp: Moment,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = CycleUpdatedData)]
 struct UpdatedData<'a> {
+    #[schema(format = "uuid")]
     key_uuid: &'a str,
     key_name: &'a str,
+    #[schema(required)]
     cycle: Option<RuleBody<'a>>,
 }
 
@@ -96,17 +122,21 @@ impl<'a> Updated<'a> {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = CycleList)]
 struct Cycles<'a> {
     status: &'static str,
     data: CyclesData<'a>,
     timestamp: Moment,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = CycleListData)]
 struct CyclesData<'a> {
+    #[schema(format = "uuid")]
     key_uuid: &'a str,
     key_name: &'a str,
+    #[schema(required)]
     cycle: Option<RuleBody<'a>>,
     cycles: Vec<CycleBody>,
 }
@@ -137,7 +167,8 @@ fn key_of(key: Option<&Key>) -> Result<&Key, Failure> {
 }
 
 /// One cycle, from its start up to the start of the next one.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Cycle)]
 struct CycleBody {
     start: Moment,
     end: Moment,
@@ -147,6 +178,7 @@ struct CycleBody {
     #[serde(flatten)]
     sizes: Sizes,
     connections_opened: u64,
+    #[schema(required)]
     last_activity: Option<Moment>,
 }
 

@@ -5,6 +5,7 @@ use axum::response::Response;
 use chrono::NaiveDate;
 use portmeter_proto::v1::{CleanUpDaysRequest, Period};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::periods::{self, Range};
 use super::{tally_of, total_bytes};
@@ -23,7 +24,8 @@ const DAYS_TO_KEEP_DEFAULT: u32 = 30;
 /// More days than any ledger has; a larger number is a mistake.
 const DAYS_TO_KEEP_MAX: u32 = 1_000_000;
 
-/// `GET /api/traffic/daily/{date}`
+/// Shows a calendar day of all keys together, deleted ones included.
+#[utoipa::path(get, path = "/api/traffic/daily/{date}", responses((status = 200, body = Day)))]
 pub(crate) async fn show(State(gateway): State<Gateway>, Segment(date): Segment) -> Result<Response, Failure> {
     let date = calendar::day(&date).ok_or_else(|| {
         Failure::bad_request("date: send a day of the calendar as YYYY-MM-DD, for example 2026-03-29")
@@ -32,21 +34,28 @@ pub(crate) async fn show(State(gateway): State<Gateway>, Segment(date): Segment)
     Ok(answer::json(&Day::of(date, &days, Moment::now())?))
 }
 
-/// `POST /api/traffic/history/cleanup`
+/// Removes the days before the newest ones; totals and months stay.
+#[utoipa::path(
+    post,
+    path = "/api/traffic/history/cleanup",
+    params(
+        (
+            "days_to_keep" = Option<u32>,
+            Query,
+            description = "How many days stay; 30 by default.",
+            minimum = 1,
+            maximum = 1_000_000,
+        ),
+    ),
+    responses((status = 200, body = DaysCleanedUp))
+)]
 pub(crate) async fn clean_up(State(gateway): State<Gateway>, query: Query) -> Result<Response, Failure> {
-    #[derive(Serialize)]
-    struct Answer {
-        status: &'static str,
-        message: String,
-        days_kept: u32,
-        timestamp: Moment,
-    }
     let days_to_keep = query.number("days_to_keep", DAYS_TO_KEEP_DEFAULT, 1..=DAYS_TO_KEEP_MAX)?;
     gateway
         .history()
         .clean_up_days(CleanUpDaysRequest { days_to_keep })
         .await?;
-    Ok(answer::json(&Answer {
+    Ok(answer::json(&DaysCleanedUp {
         status: "success",
         message: format!("Cleaned up traffic history older than {days_to_keep} days"),
         days_kept: days_to_keep,
@@ -54,14 +63,24 @@ pub(crate) async fn clean_up(State(gateway): State<Gateway>, query: Query) -> Re
     }))
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+struct DaysCleanedUp {
+    status: &'static str,
+    message: String,
+    days_kept: u32,
+    timestamp: Moment,
+}
+
+#[derive(Serialize, ToSchema)]
+#[schema(as = DayAnswer)]
 struct Day {
     status: &'static str,
     data: DayData,
     timestamp: Moment,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Day)]
 struct DayData {
     date: NaiveDate,
     total_bytes: u64,

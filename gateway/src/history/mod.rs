@@ -9,6 +9,7 @@
 
 use portmeter_proto::v1::{Key, KeyHistory, Period, Tally};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::failure::Failure;
 use crate::moment::Moment;
@@ -66,12 +67,16 @@ pub(crate) fn tally_of(period: &Period) -> Result<&Tally, Failure> {
 }
 
 /// What every row says of its key.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = KeyIdentity)]
 struct Identity<'a> {
+    #[schema(format = "uuid")]
     key_uuid: &'a str,
     key_name: &'a str,
+    #[schema(required, maximum = 65_535)]
     port: Option<u32>,
     created_at: Moment,
+    #[schema(required)]
     last_activity: Option<Moment>,
     is_active: bool,
 }
@@ -90,7 +95,8 @@ impl<'a> Identity<'a> {
 }
 
 /// Bytes, written out too.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = TrafficSizes)]
 struct Sizes {
     total_formatted: Size2,
     rx_formatted: Size2,
@@ -108,7 +114,8 @@ impl Sizes {
 }
 
 /// What was moved in a day or a longer time.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = TrafficFigures)]
 struct Figures {
     total_bytes: u64,
     rx_bytes: u64,
@@ -189,6 +196,7 @@ mod tests {
             key: Some(Key::default()),
             total: Some(Tally::default()),
             is_connected: true,
+            activity: None,
         };
         assert!(KeyRow::of(&whole).is_ok());
         let no_total = KeyHistory {

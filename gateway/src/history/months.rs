@@ -4,9 +4,11 @@ use std::collections::HashMap;
 
 use axum::extract::State;
 use axum::response::Response;
+use bytes::Bytes;
 use chrono::NaiveDate;
 use portmeter_proto::v1::{GetHistoryRequest, GetHistoryResponse, ListHistoriesRequest, ListHistoriesResponse, Tally};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::periods::{self, Range};
 use super::{DAY_BYTES, Figures, Identity, KeyRow, ROW_BYTES, Sizes, Sums, by_date, tally_of};
@@ -19,11 +21,31 @@ use crate::query::Query;
 use crate::request::KeyId;
 use crate::size::Size2;
 
-/// `GET /api/traffic/monthly`
+/// Shows what every key moved in a month of the calendar.
+#[utoipa::path(
+    get,
+    path = "/api/traffic/monthly",
+    params(("year_month" = Option<Month>, Query, description = "The month; the present one by default.")),
+    responses((status = 200, body = AllKeys))
+)]
 pub(crate) async fn list(State(gateway): State<Gateway>, query: Query) -> Result<Response, Failure> {
     // What is wrong with the query is told before anything is asked.
-    let asked = asked(&query)?;
-    let histories = gateway.history().list_histories(ListHistoriesRequest {}).await?;
+    let made = match asked(&query)? {
+        Some(month) => made(gateway, Some(month)).await?,
+        None => {
+            let maker = gateway.clone();
+            gateway.shared().month.get(move || made(maker.clone(), None)).await?
+        }
+    };
+    Ok(answer::json_bytes(made))
+}
+
+/// The list of a month, the present one where none is asked for.
+async fn made(gateway: Gateway, asked: Option<Month>) -> Result<Bytes, Failure> {
+    let histories = gateway
+        .history()
+        .list_histories(ListHistoriesRequest::default())
+        .await?;
     let histories = histories.into_inner();
     let month = asked.map_or_else(|| present(&histories.today), Ok)?;
     let mut tallies = HashMap::new();
@@ -33,13 +55,19 @@ pub(crate) async fn list(State(gateway): State<Gateway>, query: Query) -> Result
     })
     .await?;
     let expected_bytes = (histories.histories.len() + 1) * ROW_BYTES;
-    Ok(answer::json_of_size(
+    Ok(answer::to_bytes(
         &AllKeys::of(month, &histories, &tallies)?,
         expected_bytes,
     ))
 }
 
-/// `GET /api/keys/{key_id}/traffic/monthly`
+/// Shows what a key moved in a month of the calendar, and on each of its days.
+#[utoipa::path(
+    get,
+    path = "/api/keys/{key_id}/traffic/monthly",
+    params(("year_month" = Option<Month>, Query, description = "The month; the present one by default.")),
+    responses((status = 200, body = OneKey))
+)]
 pub(crate) async fn show(
     State(gateway): State<Gateway>,
     KeyId(key_id): KeyId,
@@ -82,14 +110,16 @@ fn present(today: &str) -> Result<Month, Failure> {
     today.map(Month::of).ok_or_else(|| Failure::incomplete("today"))
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = MonthOfAllKeys)]
 struct AllKeys<'a> {
     status: &'static str,
     data: AllKeysData<'a>,
     timestamp: Moment,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = MonthOfAllKeysData)]
 struct AllKeysData<'a> {
     year_month: Month,
     total_keys: usize,
@@ -140,7 +170,8 @@ impl<'a> AllKeys<'a> {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = MonthRow)]
 struct Row<'a> {
     #[serde(flatten)]
     identity: Identity<'a>,
@@ -156,7 +187,7 @@ impl<'a> Row<'a> {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct MonthlyTraffic {
     #[serde(flatten)]
     figures: Figures,
@@ -173,19 +204,22 @@ impl MonthlyTraffic {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = MonthOfKey)]
 struct OneKey<'a> {
     status: &'static str,
     data: OneKeyData<'a>,
     timestamp: Moment,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = MonthOfKeyData)]
 struct OneKeyData<'a> {
     #[serde(flatten)]
     identity: Identity<'a>,
     year_month: Month,
     monthly_traffic: MonthlyTraffic,
+    #[schema(value_type = BTreeMap<String, Figures>)]
     daily_breakdown: Object<&'a str, Figures>,
 }
 

@@ -2,10 +2,12 @@
 
 use axum::extract::State;
 use axum::response::Response;
+use bytes::Bytes;
 use portmeter_proto::v1::{
     GetHistoryRequest, GetHistoryResponse, ListHistoriesRequest, ListHistoriesResponse, ResetHistoryRequest, Tally,
 };
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::{DAY_BYTES, Figures, Identity, KeyRow, ROW_BYTES, Sizes, Sums, by_date, total_bytes};
 use crate::answer::{self, Object};
@@ -15,15 +17,26 @@ use crate::moment::Moment;
 use crate::request::KeyId;
 use crate::size::Size2;
 
-/// `GET /api/traffic/history`
+/// Shows what every key moved since it was made or its history was reset.
+#[utoipa::path(get, path = "/api/traffic/history", responses((status = 200, body = AllKeys)))]
 pub(crate) async fn list(State(gateway): State<Gateway>) -> Result<Response, Failure> {
-    let histories = gateway.history().list_histories(ListHistoriesRequest {}).await?;
-    let histories = histories.into_inner();
-    let expected_bytes = (histories.histories.len() + 1) * ROW_BYTES;
-    Ok(answer::json_of_size(&AllKeys::of(&histories)?, expected_bytes))
+    let maker = gateway.clone();
+    let made = gateway.shared().totals.get(move || made(maker.clone())).await?;
+    Ok(answer::json_bytes(made))
 }
 
-/// `GET /api/keys/{key_id}/traffic/history`
+async fn made(gateway: Gateway) -> Result<Bytes, Failure> {
+    let histories = gateway
+        .history()
+        .list_histories(ListHistoriesRequest::default())
+        .await?;
+    let histories = histories.into_inner();
+    let expected_bytes = (histories.histories.len() + 1) * ROW_BYTES;
+    Ok(answer::to_bytes(&AllKeys::of(&histories)?, expected_bytes))
+}
+
+/// Shows what a key moved since it was made or its history was reset, in all and by day.
+#[utoipa::path(get, path = "/api/keys/{key_id}/traffic/history", responses((status = 200, body = OneKey)))]
 pub(crate) async fn show(State(gateway): State<Gateway>, KeyId(key_id): KeyId) -> Result<Response, Failure> {
     let request = GetHistoryRequest {
         key_id,
@@ -35,18 +48,12 @@ pub(crate) async fn show(State(gateway): State<Gateway>, KeyId(key_id): KeyId) -
     Ok(answer::json_of_size(&OneKey::of(&history)?, expected_bytes))
 }
 
-/// `POST /api/keys/{key_id}/traffic/history/reset`
+/// Begins a key's history anew; its current counters stay.
+#[utoipa::path(post, path = "/api/keys/{key_id}/traffic/history/reset", responses((status = 200, body = HistoryReset)))]
 pub(crate) async fn reset(State(gateway): State<Gateway>, KeyId(key_id): KeyId) -> Result<Response, Failure> {
-    #[derive(Serialize)]
-    struct Answer<'a> {
-        status: &'static str,
-        message: &'static str,
-        key_id: &'a str,
-        timestamp: Moment,
-    }
     let request = ResetHistoryRequest { key_id: key_id.clone() };
     gateway.history().reset_history(request).await?;
-    Ok(answer::json(&Answer {
+    Ok(answer::json(&HistoryReset {
         status: "success",
         message: "Traffic history reset successfully",
         key_id: &key_id,
@@ -54,14 +61,24 @@ pub(crate) async fn reset(State(gateway): State<Gateway>, KeyId(key_id): KeyId) 
     }))
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+struct HistoryReset<'a> {
+    status: &'static str,
+    message: &'static str,
+    key_id: &'a str,
+    timestamp: Moment,
+}
+
+#[derive(Serialize, ToSchema)]
+#[schema(as = HistoryOfAllKeys)]
 struct AllKeys<'a> {
     status: &'static str,
     data: AllKeysData<'a>,
     timestamp: Moment,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = HistoryOfAllKeysData)]
 struct AllKeysData<'a> {
     total_keys: usize,
     active_keys: usize,
@@ -96,17 +113,20 @@ impl<'a> AllKeys<'a> {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = HistoryOfKey)]
 struct OneKey<'a> {
     status: &'static str,
     data: OneKeyData<'a>,
     timestamp: Moment,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = HistoryOfKeyData)]
 struct OneKeyData<'a> {
     #[serde(flatten)]
     row: Row<'a>,
+    #[schema(value_type = BTreeMap<String, Figures>)]
     daily_stats: Object<&'a str, Figures>,
 }
 
@@ -125,7 +145,8 @@ impl<'a> OneKey<'a> {
 }
 
 /// One key.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = HistoryRow)]
 struct Row<'a> {
     #[serde(flatten)]
     identity: Identity<'a>,
@@ -141,7 +162,7 @@ impl<'a> Row<'a> {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct TotalTraffic {
     total_bytes: u64,
     rx_bytes: u64,

@@ -58,7 +58,12 @@ async fn user_of(gateway: &Gateway, scope: &str) -> Result<Option<Key>, Failure>
     if scope == GLOBAL {
         return Ok(None);
     }
-    let keys = gateway.keys().list_keys(ListKeysRequest {}).await?.into_inner().keys;
+    let keys = gateway
+        .keys()
+        .list_keys(ListKeysRequest::default())
+        .await?
+        .into_inner()
+        .keys;
     let keys: Vec<&Key> = keys.iter().collect();
     let user = users::find(&keys, scope).cloned();
     user.map(Some)

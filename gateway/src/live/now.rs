@@ -9,6 +9,7 @@ use portmeter_proto::v1::{
     ListTrafficResponse, Metric,
 };
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::answer;
 use crate::failure::{Failure, PanelFailure};
@@ -17,7 +18,7 @@ use crate::history::KeyRow;
 use crate::moment::{Moment, Zulu};
 
 /// How long somebody counts as active after the last byte or connection.
-const WINDOW_SECONDS: u32 = 300;
+pub(crate) const WINDOW_SECONDS: u32 = 300;
 
 /// Where the figures come from, in the words of the panel: counters, not log lines.
 const SOURCE: &str = "stats";
@@ -25,7 +26,8 @@ const SOURCE: &str = "stats";
 /// What a user's row and name take; see [`crate::answer::json_of_size`].
 const ROW_BYTES: usize = 224;
 
-/// `GET /api/live/now`
+/// Shows who was active within the last five minutes.
+#[utoipa::path(get, path = "/api/live/now", responses((status = 200, body = Now)))]
 pub(crate) async fn show(State(gateway): State<Gateway>) -> Result<Response, PanelFailure> {
     let request = ListTopRequest {
         metric: Metric::Traffic.into(),
@@ -38,12 +40,16 @@ pub(crate) async fn show(State(gateway): State<Gateway>) -> Result<Response, Pan
     };
     let traffic = gateway.traffic().list_traffic(request).await?.into_inner();
     // Last: who had a byte or a connection in the answers above is active in this one.
-    let histories = gateway.history().list_histories(ListHistoriesRequest {}).await?;
+    let histories = gateway
+        .history()
+        .list_histories(ListHistoriesRequest::default())
+        .await?;
     let now = Now::of(&histories.into_inner(), &traffic, &top)?;
     Ok(answer::json_of_size(&now, (now.users.len() + 2) * ROW_BYTES))
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = LiveNow)]
 struct Now {
     ok: bool,
     users: Vec<User>,
@@ -56,23 +62,27 @@ struct Now {
     now: Flat,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = LiveUser)]
 struct User {
     email: String,
     last_seen: i64,
+    #[schema(format = "uuid")]
     uuid: String,
     conns: u64,
     traffic: u64,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = LiveTotal)]
 struct Total {
     users: usize,
     conns: u64,
     traffic: u64,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = LiveNowMeta)]
 struct Meta {
     source: &'static str,
     #[serde(rename = "rollingWindowSec")]
@@ -80,7 +90,8 @@ struct Meta {
 }
 
 /// The same once more, as a newer front end reads it.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = LiveNowFlat)]
 #[serde(rename_all = "camelCase")]
 struct Flat {
     online_users: Vec<String>,

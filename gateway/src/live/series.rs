@@ -4,6 +4,7 @@ use axum::extract::State;
 use axum::response::Response;
 use portmeter_proto::v1::{ListSeriesRequest, SeriesPoint};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::{CONNECTIONS, ONLINE_USERS, PERIOD_DEFAULT_SECONDS, PERIOD_MAX_SECONDS, Shown, TRAFFIC};
 use super::{scope_of, user_of};
@@ -22,7 +23,37 @@ const POINTS_MAX: u32 = 1_440;
 /// What a point takes; see [`crate::answer::json_of_size`].
 const POINT_BYTES: usize = 96;
 
-/// `GET /api/live/series`
+/// Shows evenly spaced points up to now, at most 1,440.
+#[utoipa::path(
+    get,
+    path = "/api/live/series",
+    params(
+        ("metric" = inline(Option<SeriesMetric>), Query, description = "What is shown; `traffic` by default."),
+        (
+            "period" = Option<u32>,
+            Query,
+            description = "How far back, in seconds; an hour by default.",
+            minimum = 1,
+            maximum = 31_622_400,
+        ),
+        (
+            "granularity" = Option<u32>,
+            Query,
+            description = "Seconds from point to point, no more than the period; 60 by default.",
+            minimum = 1,
+            maximum = 31_622_400,
+        ),
+        (
+            "gran" = Option<u32>,
+            Query,
+            description = "Another name of `granularity`, which goes before it.",
+            minimum = 1,
+            maximum = 31_622_400,
+        ),
+        ("scope" = Option<String>, Query, description = "`global`, or a user's email or uuid."),
+    ),
+    responses((status = 200, body = Series))
+)]
 pub(crate) async fn show(State(gateway): State<Gateway>, query: Query) -> Result<Response, PanelFailure> {
     let asked = Asked::of(&query)?;
     let user = user_of(&gateway, asked.scope).await?;
@@ -35,6 +66,16 @@ pub(crate) async fn show(State(gateway): State<Gateway>, query: Query) -> Result
     let points = gateway.history().list_series(request).await?.into_inner().points;
     let body = Series::of(&asked, &points)?;
     Ok(answer::json_of_size(&body, (points.len() + 2) * POINT_BYTES))
+}
+
+/// What points show.
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+#[allow(dead_code, reason = "the query is read by its words")]
+enum SeriesMetric {
+    Traffic,
+    Conns,
+    OnlineUsers,
 }
 
 /// What a caller asks for.
@@ -77,7 +118,8 @@ impl<'a> Asked<'a> {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = LiveSeries)]
 struct Series<'a> {
     ok: bool,
     series: Vec<Point>,
@@ -85,14 +127,16 @@ struct Series<'a> {
     unit: &'static str,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = LivePoint)]
 struct Point {
     time: Zulu,
     ts: Zulu,
     value: u64,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = LiveSeriesMeta)]
 struct Meta<'a> {
     metric: &'static str,
     period: u32,

@@ -4,6 +4,7 @@ use axum::extract::State;
 use axum::response::Response;
 use portmeter_proto::v1::{Key, ListTopRequest, ListTopResponse};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::{CONNECTIONS, PERIOD_DEFAULT_SECONDS, PERIOD_MAX_SECONDS, Shown, TRAFFIC, scope_of, user_of};
 use crate::answer;
@@ -15,7 +16,24 @@ use crate::query::Query;
 const LIMIT_DEFAULT: u32 = 10;
 const LIMIT_MAX: u32 = 50;
 
-/// `GET /api/live/top`
+/// Lists users by what they moved or held lately.
+#[utoipa::path(
+    get,
+    path = "/api/live/top",
+    params(
+        ("metric" = inline(Option<TopMetric>), Query, description = "What counts; `traffic` by default."),
+        (
+            "period" = Option<u32>,
+            Query,
+            description = "How far back, in seconds; an hour by default.",
+            minimum = 1,
+            maximum = 31_622_400,
+        ),
+        ("limit" = Option<u32>, Query, description = "How many users; 10 by default.", minimum = 1, maximum = 50),
+        ("scope" = Option<String>, Query, description = "`global`, or a user's email or uuid."),
+    ),
+    responses((status = 200, body = Top))
+)]
 pub(crate) async fn show(State(gateway): State<Gateway>, query: Query) -> Result<Response, PanelFailure> {
     let asked = Asked::of(&query)?;
     let user = user_of(&gateway, asked.scope).await?;
@@ -27,6 +45,15 @@ pub(crate) async fn show(State(gateway): State<Gateway>, query: Query) -> Result
     };
     let top = gateway.history().list_top(request).await?.into_inner();
     Ok(answer::json(&Top::of(&asked, &top, user.as_ref())?))
+}
+
+/// What users are ordered by.
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+#[allow(dead_code, reason = "the query is read by its words")]
+enum TopMetric {
+    Traffic,
+    Conns,
 }
 
 /// What a caller asks for.
@@ -49,14 +76,16 @@ impl<'a> Asked<'a> {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = LiveTop)]
 struct Top<'a> {
     ok: bool,
     top: Vec<Row<'a>>,
     meta: Meta<'a>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = LiveTopRow)]
 struct Row<'a> {
     user: &'a str,
     value: u64,
@@ -65,7 +94,8 @@ struct Row<'a> {
     display_name: &'a str,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = LiveTopMeta)]
 struct Meta<'a> {
     metric: &'static str,
     period: u32,

@@ -5,10 +5,12 @@
 
 use axum::extract::State;
 use axum::response::Response;
+use bytes::Bytes;
 use portmeter_proto::v1::{
     GetKeyRequest, GetTrafficRequest, InterfaceTraffic, ListTrafficRequest, ResetTrafficRequest,
 };
 use serde::{Serialize, Serializer};
+use utoipa::ToSchema;
 
 use super::{Interfaces, PortRow, ROW_BYTES, Sums};
 use crate::answer::{self, Object};
@@ -24,25 +26,17 @@ const SOURCE: &str = "port_monitor";
 /// What one interface takes in a row.
 const INTERFACE_BYTES: usize = 160;
 
-/// `GET /api/traffic/ports/exact`: the outer `ports_traffic` is the answer about all ports, the inner one its rows
-/// by the key's uuid.
+/// Shows the current counters of every port that has a key, by the key's uuid, and the host as a whole.
+///
+/// The outer `ports_traffic` is the answer about all ports, the inner one its rows.
+#[utoipa::path(get, path = "/api/traffic/ports/exact", responses((status = 200, body = ExactList)))]
 pub(crate) async fn list(State(gateway): State<Gateway>) -> Result<Response, Failure> {
-    #[derive(Serialize)]
-    struct Answer<'a> {
-        ports_traffic: PortsTraffic<'a>,
-        system_summary: Summary<'a>,
-        source: &'static str,
-        timestamp: i64,
-    }
-    #[derive(Serialize)]
-    struct PortsTraffic<'a> {
-        total_ports: usize,
-        ports_traffic: Object<&'a str, NamedRow<'a>>,
-        total_traffic: u64,
-        total_connections: u64,
-        total_traffic_formatted: Size1,
-        timestamp: i64,
-    }
+    let maker = gateway.clone();
+    let made = gateway.shared().exact.get(move || made(maker.clone())).await?;
+    Ok(answer::json_bytes(made))
+}
+
+async fn made(gateway: Gateway) -> Result<Bytes, Failure> {
     let request = ListTrafficRequest {
         include_connections: false,
     };
@@ -51,7 +45,7 @@ pub(crate) async fn list(State(gateway): State<Gateway>) -> Result<Response, Fai
     let interfaces = Interfaces(&traffic.interfaces);
     let rows = PortRow::all(&traffic.key_traffic)?;
     let sums = Sums::of(&rows);
-    let answer = Answer {
+    let answer = ExactList {
         ports_traffic: PortsTraffic {
             total_ports: rows.len(),
             ports_traffic: Object(
@@ -69,18 +63,36 @@ pub(crate) async fn list(State(gateway): State<Gateway>) -> Result<Response, Fai
         timestamp,
     };
     let row_bytes = ROW_BYTES + interfaces.0.len() * INTERFACE_BYTES;
-    Ok(answer::json_of_size(&answer, (rows.len() + 1) * row_bytes))
+    Ok(answer::to_bytes(&answer, (rows.len() + 1) * row_bytes))
 }
 
-/// `GET /api/keys/{key_id}/traffic/port/exact`
+#[derive(Serialize, ToSchema)]
+struct ExactList<'a> {
+    ports_traffic: PortsTraffic<'a>,
+    system_summary: Summary<'a>,
+    source: &'static str,
+    timestamp: i64,
+}
+
+#[derive(Serialize, ToSchema)]
+#[schema(as = ExactListRows)]
+struct PortsTraffic<'a> {
+    total_ports: usize,
+    #[schema(value_type = BTreeMap<String, NamedRow>)]
+    ports_traffic: Object<&'a str, NamedRow<'a>>,
+    total_traffic: u64,
+    total_connections: u64,
+    total_traffic_formatted: Size1,
+    timestamp: i64,
+}
+
+/// Shows the current counters of an enabled key's port.
+#[utoipa::path(
+    get,
+    path = "/api/keys/{key_id}/traffic/port/exact",
+    responses((status = 200, body = ExactOne), (status = 400, description = "The key is not active, or has no port."))
+)]
 pub(crate) async fn show(State(gateway): State<Gateway>, KeyId(key_id): KeyId) -> Result<Response, Failure> {
-    #[derive(Serialize)]
-    struct Answer<'a> {
-        key: KeyBody<'a>,
-        port_traffic: Row<'a>,
-        source: &'static str,
-        timestamp: i64,
-    }
     let request = GetTrafficRequest {
         key_id,
         include_connections: false,
@@ -96,7 +108,7 @@ pub(crate) async fn show(State(gateway): State<Gateway>, KeyId(key_id): KeyId) -
         return Err(Failure::key_not_active());
     }
     let row = PortRow::of(row)?.ok_or_else(Failure::key_has_no_port)?;
-    let answer = Answer {
+    let answer = ExactOne {
         key: KeyBody::of(key)?,
         port_traffic: Row::of(&row, Interfaces(&traffic.interfaces), timestamp),
         source: SOURCE,
@@ -108,17 +120,21 @@ pub(crate) async fn show(State(gateway): State<Gateway>, KeyId(key_id): KeyId) -
     ))
 }
 
-/// `POST /api/keys/{key_id}/traffic/port/reset`
+#[derive(Serialize, ToSchema)]
+struct ExactOne<'a> {
+    key: KeyBody<'a>,
+    port_traffic: Row<'a>,
+    source: &'static str,
+    timestamp: i64,
+}
+
+/// Sets an enabled key's current counters to zero; its history stays.
+#[utoipa::path(
+    post,
+    path = "/api/keys/{key_id}/traffic/port/reset",
+    responses((status = 200, body = PortReset), (status = 400, description = "The key is not active, or has no port."))
+)]
 pub(crate) async fn reset(State(gateway): State<Gateway>, KeyId(key_id): KeyId) -> Result<Response, Failure> {
-    #[derive(Serialize)]
-    struct Answer<'a> {
-        message: &'static str,
-        key_id: &'a str,
-        uuid: &'a str,
-        port: Option<u32>,
-        source: &'static str,
-        timestamp: i64,
-    }
     // A reset knows nothing of enabled and disabled; this route does, so it looks first.
     let request = GetKeyRequest { key_id: key_id.clone() };
     let key = gateway
@@ -135,7 +151,7 @@ pub(crate) async fn reset(State(gateway): State<Gateway>, KeyId(key_id): KeyId) 
         .traffic()
         .reset_traffic(ResetTrafficRequest { key_id: key.id })
         .await?;
-    Ok(answer::json(&Answer {
+    Ok(answer::json(&PortReset {
         message: "Port traffic stats reset successfully",
         key_id: &key_id,
         uuid: &key.uuid,
@@ -145,9 +161,48 @@ pub(crate) async fn reset(State(gateway): State<Gateway>, KeyId(key_id): KeyId) 
     }))
 }
 
+/// Shows what the host's interfaces have carried since it was started.
+#[utoipa::path(get, path = "/api/system/traffic/summary", responses((status = 200, body = HostSummary)))]
+pub(crate) async fn summary(State(gateway): State<Gateway>) -> Result<Response, Failure> {
+    let request = ListTrafficRequest {
+        include_connections: false,
+    };
+    let traffic = gateway.traffic().list_traffic(request).await?.into_inner();
+    let timestamp = Moment::of(traffic.read_at.as_ref(), "read_at")?.unix_seconds();
+    let active_ports = PortRow::all(&traffic.key_traffic)?.len();
+    let answer = HostSummary {
+        summary: Summary::of(Interfaces(&traffic.interfaces), active_ports, timestamp),
+        timestamp,
+    };
+    Ok(answer::json_of_size(
+        &answer,
+        ROW_BYTES + traffic.interfaces.len() * INTERFACE_BYTES,
+    ))
+}
+
+#[derive(Serialize, ToSchema)]
+struct HostSummary<'a> {
+    summary: Summary<'a>,
+    timestamp: i64,
+}
+
+#[derive(Serialize, ToSchema)]
+struct PortReset<'a> {
+    message: &'static str,
+    key_id: &'a str,
+    #[schema(format = "uuid")]
+    uuid: &'a str,
+    #[schema(required, maximum = 65_535)]
+    port: Option<u32>,
+    source: &'static str,
+    timestamp: i64,
+}
+
 /// A row of the list.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = ExactNamedRow)]
 struct NamedRow<'a> {
+    #[schema(maximum = 65_535)]
     port: u32,
     key_name: &'a str,
     traffic: Row<'a>,
@@ -169,8 +224,10 @@ impl<'a> NamedRow<'a> {
 }
 
 /// One port's counters.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = ExactRow)]
 struct Row<'a> {
+    #[schema(maximum = 65_535)]
     port: u32,
     connections: u64,
     total_bytes: u64,
@@ -180,7 +237,9 @@ struct Row<'a> {
     rx_formatted: Size1,
     tx_formatted: Size1,
     timestamp: i64,
+    #[schema(format = "uuid")]
     uuid: &'a str,
+    #[schema(value_type = BTreeMap<String, InterfaceRow>)]
     interface_traffic: ByInterface<'a>,
     total_interface_traffic: u64,
 }
@@ -211,15 +270,18 @@ struct ByInterface<'a> {
     timestamp: i64,
 }
 
+/// One interface in a row.
+#[derive(Serialize, ToSchema)]
+#[schema(as = ExactInterface)]
+struct InterfaceRow {
+    rx_bytes: u64,
+    tx_bytes: u64,
+    total_bytes: u64,
+    timestamp: i64,
+}
+
 impl Serialize for ByInterface<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        #[derive(Serialize)]
-        struct InterfaceRow {
-            rx_bytes: u64,
-            tx_bytes: u64,
-            total_bytes: u64,
-            timestamp: i64,
-        }
         serializer.collect_map(self.interfaces.0.iter().map(|interface| {
             let InterfaceTraffic {
                 name,
@@ -241,16 +303,18 @@ impl Serialize for ByInterface<'_> {
 }
 
 /// This host as a whole.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = SystemSummary)]
 struct Summary<'a> {
     total_system_traffic: u64,
     total_system_traffic_formatted: Size1,
     active_ports: usize,
+    #[schema(value_type = BTreeMap<String, InterfaceSummary>)]
     interface_summary: Object<&'a str, InterfaceSummary>,
     timestamp: i64,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct InterfaceSummary {
     rx_bytes: u64,
     tx_bytes: u64,

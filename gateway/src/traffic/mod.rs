@@ -1,14 +1,16 @@
 //! The routes of traffic: what was counted for each key's port since the key was made or last reset.
 //!
-//! Two sets of routes show the same counters in different dress: [`simple`] by port, [`exact`] by key. What both
-//! need is here.
+//! Three sets of routes show the same counters in different dress: [`simple`] by port, [`exact`] by key, [`legacy`] by
+//! key in older words; [`status`] shows the first and the last of them side by side. What they share is here.
 
 use portmeter_proto::v1::{InterfaceTraffic, Key, KeyTraffic, Traffic};
 
 use crate::failure::Failure;
 
 pub(crate) mod exact;
+pub(crate) mod legacy;
 pub(crate) mod simple;
+pub(crate) mod status;
 
 /// What one key's row of either kind takes without its connections; see [`crate::answer::json_of_size`].
 const ROW_BYTES: usize = 768;

@@ -4,8 +4,10 @@
 
 use axum::extract::State;
 use axum::response::Response;
+use bytes::Bytes;
 use portmeter_proto::v1::{Connection, GetTrafficRequest, ListTrafficRequest, ResetTrafficRequest};
 use serde::{Serialize, Serializer};
+use utoipa::ToSchema;
 
 use super::{Interfaces, PortRow, ROW_BYTES, Sums};
 use crate::answer::{self, Object};
@@ -17,23 +19,17 @@ use crate::request::KeyId;
 use crate::size::Size2;
 
 /// What one connection takes in a row's `connection_details`.
-const CONNECTION_BYTES: usize = 112;
+pub(super) const CONNECTION_BYTES: usize = 112;
 
-/// `GET /api/traffic/simple`
+/// Shows the current counters of every port that has a key.
+#[utoipa::path(get, path = "/api/traffic/simple", responses((status = 200, body = SimpleList)))]
 pub(crate) async fn list(State(gateway): State<Gateway>) -> Result<Response, Failure> {
-    #[derive(Serialize)]
-    struct Answer<'a> {
-        status: &'static str,
-        data: Data<'a>,
-        timestamp: Moment,
-    }
-    #[derive(Serialize)]
-    struct Data<'a> {
-        ports: Object<u32, Row<'a>>,
-        total_connections: u64,
-        total_bytes: u64,
-        timestamp: f64,
-    }
+    let maker = gateway.clone();
+    let made = gateway.shared().simple.get(move || made(maker.clone())).await?;
+    Ok(answer::json_bytes(made))
+}
+
+async fn made(gateway: Gateway) -> Result<Bytes, Failure> {
     let request = ListTrafficRequest {
         include_connections: true,
     };
@@ -43,9 +39,9 @@ pub(crate) async fn list(State(gateway): State<Gateway>) -> Result<Response, Fai
     let rows = PortRow::all(&traffic.key_traffic)?;
     let sums = Sums::of(&rows);
     let n_connections: usize = rows.iter().map(|row| row.traffic.connection_details.len()).sum();
-    let answer = Answer {
+    let answer = SimpleList {
         status: "success",
-        data: Data {
+        data: SimpleData {
             ports: Object(rows.iter().map(|row| (row.port, Row::of(row, interfaces))).collect()),
             total_connections: sums.total_connections,
             total_bytes: sums.total_bytes,
@@ -53,21 +49,35 @@ pub(crate) async fn list(State(gateway): State<Gateway>) -> Result<Response, Fai
         },
         timestamp: read_at,
     };
-    Ok(answer::json_of_size(
+    Ok(answer::to_bytes(
         &answer,
         (rows.len() + 1) * ROW_BYTES + n_connections * CONNECTION_BYTES,
     ))
 }
 
-/// `GET /api/keys/{key_id}/traffic/simple`
+#[derive(Serialize, ToSchema)]
+struct SimpleList<'a> {
+    status: &'static str,
+    data: SimpleData<'a>,
+    timestamp: Moment,
+}
+
+#[derive(Serialize, ToSchema)]
+struct SimpleData<'a> {
+    #[schema(value_type = BTreeMap<String, Row>)]
+    ports: Object<u32, Row<'a>>,
+    total_connections: u64,
+    total_bytes: u64,
+    timestamp: f64,
+}
+
+/// Shows the current counters of a key's port. A disabled key answers like any other.
+#[utoipa::path(
+    get,
+    path = "/api/keys/{key_id}/traffic/simple",
+    responses((status = 200, body = SimpleOne), (status = 400, description = "The key has no port."))
+)]
 pub(crate) async fn show(State(gateway): State<Gateway>, KeyId(key_id): KeyId) -> Result<Response, Failure> {
-    #[derive(Serialize)]
-    struct Answer<'a> {
-        status: &'static str,
-        key: KeyBody<'a>,
-        traffic: Row<'a>,
-        timestamp: Moment,
-    }
     let request = GetTrafficRequest {
         key_id,
         include_connections: true,
@@ -80,7 +90,7 @@ pub(crate) async fn show(State(gateway): State<Gateway>, KeyId(key_id): KeyId) -
         .as_ref()
         .ok_or_else(|| Failure::incomplete("key_traffic"))?;
     let row = PortRow::of(row)?.ok_or_else(Failure::key_has_no_port)?;
-    let answer = Answer {
+    let answer = SimpleOne {
         status: "success",
         key: KeyBody::of(row.key)?,
         traffic: Row::of(&row, interfaces),
@@ -92,20 +102,22 @@ pub(crate) async fn show(State(gateway): State<Gateway>, KeyId(key_id): KeyId) -
     ))
 }
 
-/// `POST /api/keys/{key_id}/traffic/simple/reset`
+#[derive(Serialize, ToSchema)]
+struct SimpleOne<'a> {
+    status: &'static str,
+    key: KeyBody<'a>,
+    traffic: Row<'a>,
+    timestamp: Moment,
+}
+
+/// Sets a key's current counters to zero; its history stays.
+#[utoipa::path(post, path = "/api/keys/{key_id}/traffic/simple/reset", responses((status = 200, body = SimpleReset)))]
 pub(crate) async fn reset(State(gateway): State<Gateway>, KeyId(key_id): KeyId) -> Result<Response, Failure> {
-    #[derive(Serialize)]
-    struct Answer<'a> {
-        status: &'static str,
-        message: &'static str,
-        key_id: &'a str,
-        timestamp: Moment,
-    }
     gateway
         .traffic()
         .reset_traffic(ResetTrafficRequest { key_id: key_id.clone() })
         .await?;
-    Ok(answer::json(&Answer {
+    Ok(answer::json(&SimpleReset {
         status: "success",
         message: "Traffic stats reset successfully",
         key_id: &key_id,
@@ -113,9 +125,19 @@ pub(crate) async fn reset(State(gateway): State<Gateway>, KeyId(key_id): KeyId) 
     }))
 }
 
+#[derive(Serialize, ToSchema)]
+struct SimpleReset<'a> {
+    status: &'static str,
+    message: &'static str,
+    key_id: &'a str,
+    timestamp: Moment,
+}
+
 /// One port's counters.
-#[derive(Serialize)]
-struct Row<'a> {
+#[derive(Serialize, ToSchema)]
+#[schema(as = SimpleRow)]
+pub(super) struct Row<'a> {
+    #[schema(maximum = 65_535)]
     port: u32,
     connections: u64,
     total_bytes: u64,
@@ -128,10 +150,12 @@ struct Row<'a> {
     tx_packets: u64,
     connections_opened: u64,
     traffic_rate: f64,
+    #[schema(format = "uuid")]
     uuid: &'a str,
     key_name: &'a str,
     interface_traffic: InterfaceSum,
     #[serde(serialize_with = "connections")]
+    #[schema(value_type = Vec<ConnectionRow>)]
     connection_details: &'a [Connection],
     timestamp: f64,
     source: &'static str,
@@ -139,7 +163,7 @@ struct Row<'a> {
 }
 
 impl<'a> Row<'a> {
-    fn of(row: &PortRow<'a>, interface_traffic: InterfaceSum) -> Self {
+    pub(super) fn of(row: &PortRow<'a>, interface_traffic: InterfaceSum) -> Self {
         let PortRow { port, key, traffic } = *row;
         // JSON has no word for what is not a number.
         let rate = traffic.rate_bytes_per_second;
@@ -168,8 +192,9 @@ impl<'a> Row<'a> {
 }
 
 /// The bytes of this host's interfaces together. They are the host's, not the port's: every row shows the same.
-#[derive(Clone, Copy, Serialize)]
-struct InterfaceSum {
+#[derive(Clone, Copy, Serialize, ToSchema)]
+#[schema(as = SimpleInterfaces)]
+pub(super) struct InterfaceSum {
     rx_bytes: u64,
     tx_bytes: u64,
     total_bytes: u64,
@@ -177,7 +202,7 @@ struct InterfaceSum {
 }
 
 impl InterfaceSum {
-    fn of(interfaces: Interfaces<'_>, read_at: Moment) -> Self {
+    pub(super) fn of(interfaces: Interfaces<'_>, read_at: Moment) -> Self {
         Self {
             rx_bytes: interfaces.rx_bytes(),
             tx_bytes: interfaces.tx_bytes(),
@@ -188,17 +213,19 @@ impl InterfaceSum {
 }
 
 fn connections<S: Serializer>(connections: &[Connection], serializer: S) -> Result<S::Ok, S::Error> {
-    #[derive(Serialize)]
-    struct ConnectionRow<'a> {
-        local: &'a str,
-        remote: &'a str,
-        state: &'a str,
-    }
     serializer.collect_seq(connections.iter().map(|connection| ConnectionRow {
         local: &connection.local,
         remote: &connection.remote,
         state: &connection.state,
     }))
+}
+
+#[derive(Serialize, ToSchema)]
+#[schema(as = Connection)]
+struct ConnectionRow<'a> {
+    local: &'a str,
+    remote: &'a str,
+    state: &'a str,
 }
 
 #[cfg(test)]

@@ -1,9 +1,11 @@
 //! The usage page: arrays with an entry a day, oldest first, of all users together and of each.
 
 use chrono::NaiveDate;
-use portmeter_proto::v1::Key;
+use portmeter_proto::v1::{self, Key};
 use serde::Serialize;
+use utoipa::ToSchema;
 
+use super::domains::{ALL, Domain, Domains};
 use super::kpi::Kpi;
 use super::window::{Ledger, Series, Window};
 use crate::answer::Object;
@@ -21,34 +23,35 @@ pub(super) struct Page<'a> {
     pub(super) user: Option<&'a str>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = UsageDashboard)]
 pub(super) struct Dashboard<'a> {
     ok: bool,
-    global: Global,
+    global: Global<'a>,
+    #[schema(value_type = BTreeMap<String, User>)]
     users: Object<&'a str, User<'a>>,
     meta: Meta<'a>,
     kpi: Kpi,
     collector: Collector,
 }
 
-#[derive(Serialize)]
-struct Global {
+#[derive(Serialize, ToSchema)]
+#[schema(as = UsageGlobal)]
+struct Global<'a> {
     daily_traffic_bytes: Vec<u64>,
     daily_conns: Vec<u64>,
-    top_domains_traffic: [Domain; 0],
-    top_domains_conns: [Domain; 0],
+    top_domains_traffic: Vec<Domain<'a>>,
+    top_domains_conns: Vec<Domain<'a>>,
     prev_daily_traffic_bytes: Vec<u64>,
     prev_daily_conns: Vec<u64>,
     cumulative_traffic_bytes: Vec<u64>,
     cumulative_conns: Vec<u64>,
 }
 
-/// A domain and what went there; nothing counts domains yet.
-#[derive(Serialize)]
-struct Domain {}
-
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = UsageUser)]
 struct User<'a> {
+    #[schema(format = "uuid")]
     uuid: &'a str,
     email: &'a str,
     alias: &'static str,
@@ -56,13 +59,14 @@ struct User<'a> {
     sum7_conns: u64,
     daily_traffic_bytes: Vec<u64>,
     daily_conns: Vec<u64>,
-    top_domains_traffic: [Domain; 0],
+    top_domains_traffic: Vec<Domain<'a>>,
     sum_prev7_traffic_bytes: u64,
     sum_prev7_conns: u64,
     anomaly: bool,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = UsageMeta)]
 struct Meta<'a> {
     days: Vec<NaiveDate>,
     prev_days: Vec<NaiveDate>,
@@ -70,15 +74,23 @@ struct Meta<'a> {
     to: NaiveDate,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = UsageCollector)]
 struct Collector {
     enabled: bool,
-    lag_days: Option<i64>,
+    #[schema(required)]
+    lag_days: Option<u32>,
 }
 
 impl<'a> Dashboard<'a> {
     /// The page of a window; `keys` are all there are, in creation order.
-    pub(super) fn of(page: &Page<'_>, today: NaiveDate, keys: &[&'a Key], ledger: &Ledger) -> Self {
+    pub(super) fn of(
+        page: &Page<'_>,
+        keys: &[&'a Key],
+        ledger: &Ledger,
+        collector: &v1::Collector,
+        domains: &'a Domains,
+    ) -> Self {
         let window = ledger.window();
         let listed = match page.user {
             None => users::one_of_each_email(keys),
@@ -87,11 +99,11 @@ impl<'a> Dashboard<'a> {
         let nothing = Series::nothing(window);
         let row = |key: &&'a Key| {
             let series = ledger.user(&key.id).unwrap_or(&nothing);
-            (key.name.as_str(), User::of(page, key, series, window))
+            (key.name.as_str(), User::of(page, key, series, window, domains))
         };
         Self {
             ok: true,
-            global: Global::of(page, ledger.global(), window),
+            global: Global::of(page, ledger.global(), window, domains),
             users: Object(listed.iter().map(row).collect()),
             meta: Meta {
                 days: window.days().to_vec(),
@@ -101,22 +113,21 @@ impl<'a> Dashboard<'a> {
             },
             kpi: Kpi::of(keys, ledger),
             collector: Collector {
-                // Everything is booked as it is counted; there is nothing to be switched off or to fall behind.
-                enabled: true,
-                lag_days: ledger.newest_day().map(|newest| (today - newest).num_days().max(0)),
+                enabled: collector.is_enabled,
+                lag_days: collector.lag_days,
             },
         }
     }
 }
 
-impl Global {
-    fn of(page: &Page<'_>, series: &Series, window: &Window) -> Self {
+impl<'a> Global<'a> {
+    fn of(page: &Page<'_>, series: &Series, window: &Window, domains: &'a Domains) -> Self {
         let (bytes, connections) = (&series.bytes, &series.connections);
         Self {
             daily_traffic_bytes: page.daily(bytes.shown(window)),
             daily_conns: page.daily(connections.shown(window)),
-            top_domains_traffic: [],
-            top_domains_conns: [],
+            top_domains_traffic: domains.by_traffic(ALL),
+            top_domains_conns: domains.by_connections(ALL),
             prev_daily_traffic_bytes: page.daily(bytes.previous(window)),
             prev_daily_conns: page.daily(connections.previous(window)),
             cumulative_traffic_bytes: running_sums(bytes.shown(window)),
@@ -126,7 +137,7 @@ impl Global {
 }
 
 impl<'a> User<'a> {
-    fn of(page: &Page<'_>, key: &'a Key, series: &Series, window: &Window) -> Self {
+    fn of(page: &Page<'_>, key: &'a Key, series: &Series, window: &Window, domains: &'a Domains) -> Self {
         let (bytes, connections) = (&series.bytes, &series.connections);
         Self {
             uuid: &key.uuid,
@@ -136,7 +147,7 @@ impl<'a> User<'a> {
             sum7_conns: connections.week(),
             daily_traffic_bytes: page.daily(bytes.shown(window)),
             daily_conns: page.daily(connections.shown(window)),
-            top_domains_traffic: [],
+            top_domains_traffic: domains.by_traffic(&key.id),
             sum_prev7_traffic_bytes: bytes.previous_week(),
             sum_prev7_conns: connections.previous_week(),
             anomaly: is_anomaly(bytes.week(), bytes.previous_week()),
@@ -220,8 +231,18 @@ mod tests {
     fn body(page: &Page<'_>, last: &str, days: u32) -> Value {
         let keys = keys();
         let keys: Vec<&Key> = keys.iter().collect();
-        let today = calendar::day("2025-08-06").unwrap();
-        json_of(&Dashboard::of(page, today, &keys, &ledger(last, days)))
+        let collector = v1::Collector {
+            is_enabled: true,
+            lag_days: Some(1),
+            ..v1::Collector::default()
+        };
+        json_of(&Dashboard::of(
+            page,
+            &keys,
+            &ledger(last, days),
+            &collector,
+            &Domains::default(),
+        ))
     }
 
     const DAILY: Page<'_> = Page {
@@ -340,15 +361,20 @@ mod tests {
             (&body["kpi"]["total_bytes"], &body["kpi"]["active_users"]),
             (&json!(0), &json!(0))
         );
-        assert_eq!(body["collector"]["lag_days"], 1);
     }
 
     #[test]
-    fn an_empty_ledger_has_no_lag() {
+    fn an_empty_ledger_has_no_lag_and_a_pause_is_told() {
         let window = Window::ending(calendar::day("2025-08-05").unwrap(), 1);
-        let today = calendar::day("2025-08-05").unwrap();
-        let body = json_of(&Dashboard::of(&DAILY, today, &[], &Ledger::new(window)));
-        assert_eq!(body["collector"], json!({"enabled": true, "lag_days": null}));
+        let paused = v1::Collector::default();
+        let body = json_of(&Dashboard::of(
+            &DAILY,
+            &[],
+            &Ledger::new(window),
+            &paused,
+            &Domains::default(),
+        ));
+        assert_eq!(body["collector"], json!({"enabled": false, "lag_days": null}));
         assert_eq!(body["users"], json!({}));
     }
 

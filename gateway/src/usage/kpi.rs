@@ -2,14 +2,17 @@
 
 use portmeter_proto::v1::Key;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::window::{Ledger, sum};
 
 /// Figures of the last day shown, the day before, and all days shown.
-#[derive(Debug, PartialEq, Serialize)]
+#[derive(Debug, PartialEq, Serialize, ToSchema)]
+#[schema(as = UsageKpi)]
 pub(super) struct Kpi {
     today_bytes: u64,
     yesterday_bytes: u64,
+    #[schema(required)]
     change_pct: Option<f64>,
     total_bytes: u64,
     total_users: usize,

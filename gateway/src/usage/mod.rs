@@ -1,16 +1,18 @@
 //! The panel's usage pages: days of all users together and of each one.
 //!
-//! [`window`] knows which days a page is about and adds up what was moved in them, [`dashboard`] writes the page and
-//! [`kpi`] its head. Days are the ledger's; a user's figures are those of the key since its history was last reset, the
+//! [`window`] knows which days a page is about and adds up what was moved in them, [`domains`] where to, [`dashboard`]
+//! writes the page and [`kpi`] its head. Days are the ledger's; a user's figures are those of the key since its history was last reset, the
 //! global ones keep what deleted keys moved and what was before a reset.
 
 use axum::extract::State;
 use axum::response::Response;
 use chrono::NaiveDate;
-use portmeter_proto::v1::ListHistoriesRequest;
+use portmeter_proto::v1::{GetCollectorRequest, ListHistoriesRequest};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use self::dashboard::{Dashboard, Page};
+use self::domains::Domains;
 use self::window::{Ledger, Window};
 use crate::answer;
 use crate::calendar;
@@ -22,6 +24,7 @@ use crate::query::Query;
 use crate::request::Segment;
 
 mod dashboard;
+mod domains;
 mod kpi;
 mod window;
 
@@ -33,8 +36,27 @@ const WINDOW_DAYS_MAX: u32 = 31;
 /// What a user takes without its days, and one day of one user; see [`crate::answer::json_of_size`].
 const USER_BYTES: usize = 320;
 const DAY_BYTES: usize = 24;
+const DOMAIN_BYTES: usize = 64;
 
-/// `GET /api/usage/dashboard`: the days that end today.
+/// Whether daily figures are those of each day or running sums.
+#[derive(ToSchema)]
+#[schema(as = UsageMode, rename_all = "lowercase")]
+#[allow(dead_code, reason = "the query is read by its words")]
+enum Mode {
+    Daily,
+    Cumulative,
+}
+
+/// The usage page of the days that end today.
+#[utoipa::path(
+    get,
+    path = "/api/usage/dashboard",
+    params(
+        ("days" = Option<u32>, Query, description = "How many days; 7 by default.", minimum = 1, maximum = 365),
+        ("user" = Option<String>, Query, description = "The only user to be listed, by email or uuid."),
+    ),
+    responses((status = 200, body = Dashboard))
+)]
 pub(crate) async fn dashboard(State(gateway): State<Gateway>, query: Query) -> Result<Response, PanelFailure> {
     let days = query.number("days", DAYS_DEFAULT, 1..=DAYS_MAX)?;
     let user = query.text("user").filter(|user| !user.is_empty());
@@ -45,7 +67,20 @@ pub(crate) async fn dashboard(State(gateway): State<Gateway>, query: Query) -> R
     Ok(answer(&gateway, &page, |today| Window::ending(today, days)).await?)
 }
 
-/// `GET /api/usage/dashboard/{date}`: the days that end on a given one.
+/// The usage page of the days that end on a given one.
+#[utoipa::path(
+    get,
+    path = "/api/usage/dashboard/{date}",
+    params(
+        (
+            "mode" = inline(Option<Mode>),
+            Query,
+            description = "Whether daily figures are running sums; `daily` by default.",
+        ),
+        ("window_days" = Option<u32>, Query, description = "How many days; 7 by default.", minimum = 1, maximum = 31),
+    ),
+    responses((status = 200, body = Dashboard))
+)]
 pub(crate) async fn dashboard_of_date(
     State(gateway): State<Gateway>,
     Segment(date): Segment,
@@ -60,19 +95,22 @@ pub(crate) async fn dashboard_of_date(
     Ok(answer(&gateway, &page, |_| Window::ending(date, days)).await?)
 }
 
-/// `GET /api/usage/dates`: the days that have data, newest first.
+/// Lists the days that have data, newest first.
+#[utoipa::path(get, path = "/api/usage/dates", responses((status = 200, body = UsageDates)))]
 pub(crate) async fn dates(State(gateway): State<Gateway>) -> Result<Response, PanelFailure> {
-    #[derive(Serialize)]
-    struct Answer<'a> {
-        ok: bool,
-        dates: Vec<&'a str>,
-    }
     let days = periods::list(&gateway, "", Some(Range::all_days())).await?;
     let dates = days.iter().rev().map(|day| day.start.as_str()).collect();
     Ok(answer::json_of_size(
-        &Answer { ok: true, dates },
+        &UsageDates { ok: true, dates },
         (days.len() + 2) * DAY_BYTES,
     ))
+}
+
+#[derive(Serialize, ToSchema)]
+struct UsageDates<'a> {
+    ok: bool,
+    #[schema(value_type = Vec<NaiveDate>)]
+    dates: Vec<&'a str>,
 }
 
 async fn answer(
@@ -80,7 +118,10 @@ async fn answer(
     page: &Page<'_>,
     window: impl FnOnce(NaiveDate) -> Window,
 ) -> Result<Response, Failure> {
-    let histories = gateway.history().list_histories(ListHistoriesRequest {}).await?;
+    let histories = gateway
+        .history()
+        .list_histories(ListHistoriesRequest::default())
+        .await?;
     let histories = histories.into_inner();
     let today = calendar::day(&histories.today).ok_or_else(|| Failure::incomplete("today"))?;
     let mut ledger = Ledger::new(window(today));
@@ -90,11 +131,18 @@ async fn answer(
     for day in periods::list(gateway, "", Some(Range::all_days())).await? {
         ledger.add_global(&day)?;
     }
+    let collector = gateway.collector().get_collector(GetCollectorRequest {}).await?;
+    let collector = collector
+        .into_inner()
+        .collector
+        .ok_or_else(|| Failure::incomplete("collector"))?;
+    let domains = Domains::read(gateway, ledger.window()).await?;
     let keys = KeyRow::all(&histories.histories)?
         .iter()
         .map(|row| row.key)
         .collect::<Vec<_>>();
-    let expected_bytes = (keys.len() + 4) * (USER_BYTES + ledger.window().days().len() * DAY_BYTES);
-    let dashboard = Dashboard::of(page, today, &keys, &ledger);
+    let expected_bytes =
+        (keys.len() + 4) * (USER_BYTES + ledger.window().days().len() * DAY_BYTES) + domains.count() * DOMAIN_BYTES;
+    let dashboard = Dashboard::of(page, &keys, &ledger, &collector, &domains);
     Ok(answer::json_of_size(&dashboard, expected_bytes))
 }

@@ -138,7 +138,6 @@ pub(super) struct Ledger {
     window: Window,
     global: Series,
     by_key_id: HashMap<String, Series>,
-    newest_day: Option<NaiveDate>,
 }
 
 impl Ledger {
@@ -147,7 +146,6 @@ impl Ledger {
         Self {
             global: Series::nothing(&window),
             by_key_id: HashMap::new(),
-            newest_day: None,
             window,
         }
     }
@@ -164,7 +162,6 @@ impl Ledger {
 
     /// Takes a day of all keys together, inside the window or not.
     pub(super) fn add_global(&mut self, day: &Period) -> Result<(), Failure> {
-        self.newest_day = self.newest_day.max(Some(date_of(day)?));
         self.global.add(&self.window, day)
     }
 
@@ -179,11 +176,6 @@ impl Ledger {
     /// What a key moved; `None` where it has no day in the window.
     pub(super) fn user(&self, key_id: &str) -> Option<&Series> {
         self.by_key_id.get(key_id)
-    }
-
-    /// The newest day that has data at all.
-    pub(super) fn newest_day(&self) -> Option<NaiveDate> {
-        self.newest_day
     }
 }
 
@@ -254,7 +246,6 @@ mod tests {
         assert_eq!(bytes.previous(window), [0, 0, 10_000]);
         assert_eq!((bytes.week(), bytes.previous_week()), (1_111_000, 110));
         assert_eq!(bytes.last_two(), (1_000_000, 0));
-        assert_eq!(ledger.newest_day().unwrap().to_string(), "2025-08-16");
     }
 
     #[test]

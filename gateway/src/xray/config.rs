@@ -7,18 +7,22 @@ use portmeter_proto::v1::{GetConfigurationRequest, RestartCoreRequest, Synchroni
 use serde::Serialize;
 use serde_json::{Map, Value};
 use tonic::Status;
+use utoipa::ToSchema;
 
+use super::Done;
 use crate::answer;
 use crate::failure::{Failure, PanelFailure};
 use crate::gateway::Gateway;
 
-/// `POST /api/system/sync-config`
+/// Writes the core's configuration from the keys and tells the core.
+#[utoipa::path(post, path = "/api/system/sync-config", responses((status = 200, body = Done)))]
 pub(crate) async fn synchronize(State(gateway): State<Gateway>) -> Result<Response, Failure> {
     bring_to_wanted(&gateway).await?;
     Ok(super::done("Configuration synchronized successfully", "synced"))
 }
 
-/// `POST /api/system/xray/sync-config`: the same in other words.
+/// The same as `/api/system/sync-config` in other words.
+#[utoipa::path(post, path = "/api/system/xray/sync-config", responses((status = 200, body = Done)))]
 pub(crate) async fn synchronize_xray(State(gateway): State<Gateway>) -> Result<Response, Failure> {
     bring_to_wanted(&gateway).await?;
     Ok(super::done("Xray configuration synchronized successfully", "synced"))
@@ -29,17 +33,31 @@ async fn bring_to_wanted(gateway: &Gateway) -> Result<(), Failure> {
     synchronized.map(drop).map_err(Failure::of_configuration)
 }
 
-/// `GET /api/xray/config`: secrets are masked by the agent, which is asked for nothing else.
+/// Shows the core's configuration, without its secrets.
+#[utoipa::path(
+    get,
+    path = "/api/xray/config",
+    responses(
+        (status = 200, body = CoreConfiguration),
+        (status = 400, description = "There is no configuration that can be read."),
+    )
+)]
 pub(crate) async fn show(State(gateway): State<Gateway>) -> Result<Response, PanelFailure> {
-    #[derive(Serialize)]
-    struct Answer {
-        ok: bool,
-        config: Map<String, Value>,
-    }
+    // Secrets are masked by the agent, which is asked for nothing else.
     let found = gateway.xray().get_configuration(GetConfigurationRequest {}).await;
     let json = found.map_err(not_loaded)?.into_inner().json;
     let config = serde_json::from_str(&json).map_err(|_| Failure::incomplete("json"))?;
-    Ok(answer::json_of_size(&Answer { ok: true, config }, json.len() + 64))
+    Ok(answer::json_of_size(
+        &CoreConfiguration { ok: true, config },
+        json.len() + 64,
+    ))
+}
+
+#[derive(Serialize, ToSchema)]
+struct CoreConfiguration {
+    ok: bool,
+    #[schema(value_type = Object)]
+    config: Map<String, Value>,
 }
 
 fn not_loaded(status: Status) -> Failure {
@@ -49,19 +67,21 @@ fn not_loaded(status: Status) -> Failure {
     }
 }
 
-/// `POST /api/xray/restart`
+/// Restarts the core.
+#[utoipa::path(post, path = "/api/xray/restart", responses((status = 200, body = CoreRestarted)))]
 pub(crate) async fn restart(State(gateway): State<Gateway>) -> Result<Response, PanelFailure> {
-    #[derive(Serialize)]
-    struct Answer {
-        ok: bool,
-        message: &'static str,
-        service: &'static str,
-    }
     let restarted = gateway.xray().restart_core(RestartCoreRequest {}).await;
     restarted.map_err(PanelFailure::of_restart)?;
-    Ok(answer::json(&Answer {
+    Ok(answer::json(&CoreRestarted {
         ok: true,
         message: "restarted",
         service: "xray",
     }))
+}
+
+#[derive(Serialize, ToSchema)]
+struct CoreRestarted {
+    ok: bool,
+    message: &'static str,
+    service: &'static str,
 }

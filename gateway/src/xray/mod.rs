@@ -5,6 +5,7 @@
 
 use axum::response::Response;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::answer;
 use crate::moment::Moment;
@@ -15,15 +16,16 @@ pub(crate) mod status;
 
 /// Says that something was done. Clients compare `message`.
 fn done(message: &'static str, status: &'static str) -> Response {
-    #[derive(Serialize)]
-    struct Answer {
-        message: &'static str,
-        status: &'static str,
-        timestamp: i64,
-    }
-    answer::json(&Answer {
+    answer::json(&Done {
         message,
         status,
         timestamp: Moment::now().unix_seconds(),
     })
+}
+
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Done {
+    message: &'static str,
+    status: &'static str,
+    timestamp: i64,
 }

@@ -8,6 +8,7 @@ use portmeter_proto::v1::{
     ListPortsRequest,
 };
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::answer;
 use crate::failure::Failure;
@@ -18,19 +19,11 @@ use crate::ports::Tables;
 /// What a uuid takes in a list; see [`answer::json_of_size`].
 const UUID_BYTES: usize = 40;
 
-/// `GET /api/system/config-status`: all VLESS inbounds count, not the first alone.
+/// Whether the core has the keys that there are; all its VLESS inbounds count.
+#[utoipa::path(get, path = "/api/system/config-status", responses((status = 200, body = ConfigStatus)))]
 pub(crate) async fn compare(State(gateway): State<Gateway>) -> Result<Response, Failure> {
-    #[derive(Serialize)]
-    struct Answer<'a> {
-        synchronized: bool,
-        keys_json_count: usize,
-        config_json_count: usize,
-        keys_json_uuids: &'a [String],
-        config_json_uuids: &'a [String],
-        timestamp: i64,
-    }
     let found = check(&gateway).await?;
-    let answer = Answer {
+    let answer = ConfigStatus {
         synchronized: found.synchronized,
         keys_json_count: found.key_uuids.len(),
         config_json_count: found.config_uuids.len(),
@@ -41,26 +34,22 @@ pub(crate) async fn compare(State(gateway): State<Gateway>) -> Result<Response, 
     Ok(answer::json_of_size(&answer, expected_bytes(&found)))
 }
 
-/// `GET /api/system/xray/validate-sync`: the same with the differences both ways.
+#[derive(Serialize, ToSchema)]
+struct ConfigStatus<'a> {
+    synchronized: bool,
+    keys_json_count: usize,
+    config_json_count: usize,
+    keys_json_uuids: &'a [String],
+    config_json_uuids: &'a [String],
+    timestamp: i64,
+}
+
+/// Whether the core has the keys that there are, with the differences both ways.
+#[utoipa::path(get, path = "/api/system/xray/validate-sync", responses((status = 200, body = SyncStatus)))]
 pub(crate) async fn validate(State(gateway): State<Gateway>) -> Result<Response, Failure> {
-    #[derive(Serialize)]
-    struct Answer<'a> {
-        validation: Validation<'a>,
-        timestamp: i64,
-    }
-    #[derive(Serialize)]
-    struct Validation<'a> {
-        synchronized: bool,
-        key_uuids: &'a [String],
-        config_uuids: &'a [String],
-        missing_in_config: &'a [String],
-        extra_in_config: &'a [String],
-        total_keys: usize,
-        total_config_clients: usize,
-    }
     let found = check(&gateway).await?;
-    let answer = Answer {
-        validation: Validation {
+    let answer = SyncStatus {
+        validation: SyncValidation {
             synchronized: found.synchronized,
             key_uuids: &found.key_uuids,
             config_uuids: &found.config_uuids,
@@ -74,28 +63,34 @@ pub(crate) async fn validate(State(gateway): State<Gateway>) -> Result<Response,
     Ok(answer::json_of_size(&answer, expected_bytes(&found)))
 }
 
-/// `GET /api/system/xray/config-status`: what inbounds there are, beside the port table. The inner timestamp is text,
-/// the outer a number. A configuration that is not there, or is no JSON, has no inbounds and is not valid.
+#[derive(Serialize, ToSchema)]
+struct SyncStatus<'a> {
+    validation: SyncValidation<'a>,
+    timestamp: i64,
+}
+
+#[derive(Serialize, ToSchema)]
+struct SyncValidation<'a> {
+    synchronized: bool,
+    key_uuids: &'a [String],
+    config_uuids: &'a [String],
+    missing_in_config: &'a [String],
+    extra_in_config: &'a [String],
+    total_keys: usize,
+    total_config_clients: usize,
+}
+
+/// Shows what inbounds there are, beside the port table.
+///
+/// The inner timestamp is text, the outer a number. A configuration that is not there, or is no JSON, has no inbounds
+/// and is not valid.
+#[utoipa::path(get, path = "/api/system/xray/config-status", responses((status = 200, body = InboundCount)))]
 pub(crate) async fn count(State(gateway): State<Gateway>) -> Result<Response, Failure> {
-    #[derive(Serialize)]
-    struct Answer<'a> {
-        config_status: Status<'a>,
-        timestamp: i64,
-    }
-    #[derive(Serialize)]
-    struct Status<'a> {
-        total_inbounds: u32,
-        vless_inbounds: u32,
-        api_inbounds: u32,
-        port_assignments: Tables<'a>,
-        config_valid: bool,
-        timestamp: Moment,
-    }
     let configuration = configuration(&gateway).await?.unwrap_or_default();
     let ports = gateway.ports().list_ports(ListPortsRequest {}).await?.into_inner();
     let now = Moment::now();
-    let answer = Answer {
-        config_status: Status {
+    let answer = InboundCount {
+        config_status: InboundStatus {
             total_inbounds: configuration.inbound_count,
             vless_inbounds: configuration.vless_inbound_count,
             api_inbounds: configuration.api_inbound_count,
@@ -106,6 +101,22 @@ pub(crate) async fn count(State(gateway): State<Gateway>) -> Result<Response, Fa
         timestamp: now.unix_seconds(),
     };
     Ok(answer::json_of_size(&answer, Tables::expected_bytes(&ports)))
+}
+
+#[derive(Serialize, ToSchema)]
+struct InboundCount<'a> {
+    config_status: InboundStatus<'a>,
+    timestamp: i64,
+}
+
+#[derive(Serialize, ToSchema)]
+struct InboundStatus<'a> {
+    total_inbounds: u32,
+    vless_inbounds: u32,
+    api_inbounds: u32,
+    port_assignments: Tables<'a>,
+    config_valid: bool,
+    timestamp: Moment,
 }
 
 /// The configuration, if there is one that can be read.

@@ -6,13 +6,18 @@
 
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use portmeter_gateway::Backend;
+use portmeter_gateway::{Backend, LocalServices};
 use portmeter_proto::etag::{self, Etag};
 use portmeter_proto::reason::Reason;
 use portmeter_proto::v1::backup_service_server::BackupServiceServer;
+use portmeter_proto::v1::check_service_server::CheckServiceServer;
+use portmeter_proto::v1::collector_service_server::CollectorServiceServer;
+use portmeter_proto::v1::domain_service_server::DomainServiceServer;
+use portmeter_proto::v1::event_service_server::EventServiceServer;
 use portmeter_proto::v1::history_service_server::HistoryServiceServer;
 use portmeter_proto::v1::key_service_server::{KeyService, KeyServiceServer};
 use portmeter_proto::v1::port_service_server::{PortService, PortServiceServer};
+use portmeter_proto::v1::settings_service_server::SettingsServiceServer;
 use portmeter_proto::v1::system_service_server::{SystemService, SystemServiceServer};
 use portmeter_proto::v1::traffic_service_server::{TrafficService, TrafficServiceServer};
 use portmeter_proto::v1::xray_service_server::XrayServiceServer;
@@ -22,10 +27,22 @@ use tonic::codegen::tokio_stream::Pending;
 use tonic::{Request, Response, Status};
 
 // The benches take this file by its path, so these are named by their own.
+#[path = "checks.rs"]
+mod checks;
+#[path = "collector.rs"]
+mod collector;
+#[path = "domains.rs"]
+mod domains;
 #[path = "engine.rs"]
 pub(crate) mod engine;
+#[path = "events.rs"]
+mod events;
 #[path = "ledger.rs"]
 mod ledger;
+#[path = "services.rs"]
+mod services;
+#[path = "settings.rs"]
+mod settings;
 
 /// 2025-08-05T12:00:00.25Z, the time of everything here.
 pub(crate) const NOW: Timestamp = Timestamp {
@@ -46,10 +63,16 @@ struct State {
     reset_ids: Vec<String>,
     ledger: ledger::Ledger,
     engine: engine::Engine,
+    services: services::Services,
+    checks: checks::Checks,
+    settings: settings::Kept,
+    collector: collector::Switch,
+    events: events::Events,
     problems: Vec<String>,
     failure: Option<(Reason, &'static str)>,
     etag: Option<Etag>,
     n_lists_sent: usize,
+    are_domains_recorded: bool,
 }
 
 impl Agent {
@@ -64,15 +87,20 @@ impl Agent {
 
     /// The backend over this agent's services, in process.
     pub(crate) fn backend(&self) -> Backend {
-        Backend::in_process(
-            KeyServiceServer::new(self.clone()),
-            TrafficServiceServer::new(self.clone()),
-            HistoryServiceServer::new(self.clone()),
-            PortServiceServer::new(self.clone()),
-            SystemServiceServer::new(self.clone()),
-            XrayServiceServer::new(self.clone()),
-            BackupServiceServer::new(self.clone()),
-        )
+        let services = LocalServices::default()
+            .with(KeyServiceServer::new(self.clone()))
+            .with(TrafficServiceServer::new(self.clone()))
+            .with(HistoryServiceServer::new(self.clone()))
+            .with(PortServiceServer::new(self.clone()))
+            .with(SystemServiceServer::new(self.clone()))
+            .with(XrayServiceServer::new(self.clone()))
+            .with(BackupServiceServer::new(self.clone()))
+            .with(EventServiceServer::new(self.clone()))
+            .with(SettingsServiceServer::new(self.clone()))
+            .with(CollectorServiceServer::new(self.clone()))
+            .with(CheckServiceServer::new(self.clone()))
+            .with(DomainServiceServer::new(self.clone()));
+        Backend::in_process(&services).unwrap()
     }
 
     /// The key that was made as number `index`, from 0.
@@ -129,6 +157,26 @@ impl Agent {
     /// How often the core was restarted.
     pub(crate) fn n_restarts(&self) -> usize {
         self.state().engine.n_restarts
+    }
+
+    /// Has no front end be configured.
+    pub(crate) fn remove_front_end(&self) {
+        self.state().services.has_no_front_end = true;
+    }
+
+    /// What was restarted, in the agent's words.
+    pub(crate) fn restarted(&self) -> Vec<String> {
+        self.state().services.restarted.clone()
+    }
+
+    /// Has a check go another way than usual.
+    pub(crate) fn set_check(&self, name: &'static str, status: CheckStatus) {
+        self.state().checks.results.push((name, status));
+    }
+
+    /// Has a run of the checks be under way.
+    pub(crate) fn set_checks_running(&self) {
+        self.state().checks.is_running = true;
     }
 
     /// Makes the agent not ready.
@@ -200,6 +248,7 @@ fn new_key(index: u32, name: &str) -> Key {
         created_at: Some(NOW),
         is_active: true,
         port: Some(10001 + index),
+        alias: String::new(),
     }
 }
 
@@ -226,7 +275,13 @@ impl KeyService for Agent {
         if index == MAX_PORTS {
             return Err(Reason::KeyLimitReached.status(format!("Maximum number of keys ({MAX_PORTS}) reached")));
         }
-        let key = new_key(index, &request.into_inner().name);
+        let CreateKeyRequest {
+            name, is_name_unique, ..
+        } = request.into_inner();
+        if is_name_unique && state.keys.iter().any(|key| key.name == name) {
+            return Err(Reason::KeyNameTaken.status("another key has this name"));
+        }
+        let key = new_key(index, &name);
         state.keys.push(key.clone());
         Ok(Response::new(CreateKeyResponse { key: Some(key) }))
     }
@@ -236,12 +291,16 @@ impl KeyService for Agent {
         let Some(etag) = state.etag.clone() else {
             return Ok(Response::new(ListKeysResponse {
                 keys: state.keys.clone(),
+                next_page_token: String::new(),
             }));
         };
         let is_known = etag::is_known(&request, &etag);
         state.n_lists_sent += usize::from(!is_known);
         let keys = if is_known { Vec::new() } else { state.keys.clone() };
-        let mut response = Response::new(ListKeysResponse { keys });
+        let mut response = Response::new(ListKeysResponse {
+            keys,
+            next_page_token: String::new(),
+        });
         etag::set_current(&mut response, etag);
         Ok(response)
     }
@@ -259,15 +318,23 @@ impl KeyService for Agent {
             key_id,
             name,
             is_active,
+            alias,
+            ..
         } = request.into_inner();
         let mut state = self.call()?;
         let position = state.position(&key_id)?;
+        if alias.as_deref().is_some_and(|alias| alias.chars().count() > 255) {
+            return Err(Reason::InvalidArgument.status("alias must have at most 255 characters"));
+        }
         if is_active == Some(true) && !state.keys[position].is_active {
             state.renew_token(position);
         }
         let key = &mut state.keys[position];
         key.name = name.unwrap_or_else(|| key.name.clone());
         key.is_active = is_active.unwrap_or(key.is_active);
+        if let Some(alias) = alias {
+            key.alias = alias.trim().to_owned();
+        }
         Ok(Response::new(UpdateKeyResponse { key: Some(key.clone()) }))
     }
 
@@ -420,5 +487,30 @@ impl SystemService for Agent {
             problems,
             ..GetStateResponse::default()
         }))
+    }
+
+    async fn get_host_resources(
+        &self,
+        _: Request<GetHostResourcesRequest>,
+    ) -> Result<Response<GetHostResourcesResponse>, Status> {
+        drop(self.call()?);
+        Ok(Response::new(services::resources()))
+    }
+
+    async fn list_managed_services(
+        &self,
+        _: Request<ListManagedServicesRequest>,
+    ) -> Result<Response<ListManagedServicesResponse>, Status> {
+        Ok(Response::new(ListManagedServicesResponse {
+            services: self.call()?.managed_services(),
+        }))
+    }
+
+    async fn restart_managed_service(
+        &self,
+        request: Request<RestartManagedServiceRequest>,
+    ) -> Result<Response<RestartManagedServiceResponse>, Status> {
+        self.call()?.restart(&request.get_ref().name)?;
+        Ok(Response::new(RestartManagedServiceResponse {}))
     }
 }

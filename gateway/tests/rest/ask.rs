@@ -22,6 +22,7 @@ pub(crate) fn config(panel_auth: PanelAuth) -> GatewayConfig {
         panel_auth,
         listen: "127.0.0.1:8000".parse().unwrap(),
         public_url: Some("https://vpn.example.com".to_owned()),
+        failed_keys_per_minute: 300,
     }
 }
 

@@ -165,6 +165,63 @@ async fn exact_rows_show_the_same_in_their_own_dress() {
 }
 
 #[tokio::test]
+async fn legacy_rows_show_enabled_keys_and_their_share_of_all_connections() {
+    let (agent, client) = with_keys(3);
+    agent.edit_key(0, |key| key.is_active = false);
+    let answer = client.get("/api/traffic/exact").await.ok();
+    assert_eq!((&answer["total_keys"], &answer["active_keys"]), (&json!(3), &json!(2)));
+    assert_eq!(answer["total_traffic"], "19.21 MB");
+    let rows = answer["traffic_stats"]["keys_stats"].as_array().unwrap();
+    assert_eq!(rows.len(), 2);
+    let key = agent.key(1);
+    assert_eq!(rows[0]["uuid"], key.uuid);
+    assert_eq!(
+        (&rows[0]["uplink_bytes"], &rows[0]["downlink_bytes"]),
+        (&json!(10_002_000), &json!(70_014))
+    );
+    assert_eq!(
+        (&rows[0]["uplink_mb"], &rows[0]["downlink_mb"]),
+        (&json!(9.54), &json!(0.07))
+    );
+    assert_eq!(rows[0]["connection_ratio"], 33.33);
+    let one = client.get(&format!("/api/keys/{}/traffic/exact", key.uuid)).await.ok();
+    assert_eq!(one["traffic_bytes"], rows[0]);
+
+    let status = client.get("/api/traffic/status").await.ok();
+    assert_eq!((&status["total_keys"], &status["active_keys"]), (&json!(3), &json!(2)));
+    assert_eq!(status["traffic_stats"][0]["exact_traffic"], rows[0]);
+    let simple = client.get("/api/traffic/simple").await.ok();
+    assert_eq!(
+        status["traffic_stats"][0]["simple_traffic"],
+        simple["data"]["ports"]["10002"]
+    );
+}
+
+#[tokio::test]
+async fn the_summary_is_the_one_beside_the_ports() {
+    let (_agent, client) = with_keys(2);
+    let summary = client.get("/api/system/traffic/summary").await.ok();
+    let exact = client.get("/api/traffic/ports/exact").await.ok();
+    assert_eq!(summary["summary"], exact["system_summary"]);
+    assert_eq!(summary["timestamp"], 1_754_395_200);
+}
+
+#[tokio::test]
+async fn a_key_without_a_port_has_legacy_zeros() {
+    let (agent, client) = with_keys(2);
+    agent.edit_key(1, |key| key.port = None);
+    let path = format!("/api/keys/{}/traffic", agent.key(1).id);
+    let row = &client.get(&format!("{path}/exact")).await.ok()["traffic_bytes"];
+    assert_eq!(
+        (&row["total_bytes"], &row["connection_ratio"]),
+        (&json!(0), &json!(0.0))
+    );
+    let status = client.get("/api/traffic/status").await.ok();
+    assert_eq!(status["traffic_stats"][1]["simple_traffic"], json!(null));
+    assert_eq!(status["traffic_stats"][1]["has_traffic_data"], false);
+}
+
+#[tokio::test]
 async fn without_keys_there_are_empty_maps_and_zeros() {
     let (_agent, client) = with_keys(0);
     let simple = client.get("/api/traffic/simple").await.ok();
@@ -179,7 +236,7 @@ async fn without_keys_there_are_empty_maps_and_zeros() {
 
 #[tokio::test]
 async fn a_reset_answers_with_the_id_it_was_given_and_zeroes_the_row() {
-    for route in ["simple/reset", "port/reset"] {
+    for route in ["simple/reset", "port/reset", "reset"] {
         let (agent, client) = with_keys(2);
         let key = agent.key(1);
         for key_id in [&key.id, &key.uuid] {
@@ -206,11 +263,13 @@ async fn a_reset_answers_with_the_id_it_was_given_and_zeroes_the_row() {
 }
 
 #[tokio::test]
-async fn a_disabled_key_is_refused_on_the_port_routes_only() {
+async fn a_disabled_key_is_refused_on_the_port_and_legacy_routes_only() {
     let (agent, client) = with_keys(2);
     agent.edit_key(1, |key| key.is_active = false);
     let path = format!("/api/keys/{}/traffic", agent.key(1).id);
-    assert_eq!(client.send("POST", &format!("{path}/port/reset"), "").await.status, 400);
+    for reset in ["port/reset", "reset"] {
+        assert_eq!(client.send("POST", &format!("{path}/{reset}"), "").await.status, 400);
+    }
     assert!(agent.reset_ids().is_empty(), "a refused reset must not have happened");
     client.get(&format!("{path}/simple")).await.ok();
     client.send("POST", &format!("{path}/simple/reset"), "").await.ok();
@@ -271,14 +330,14 @@ async fn an_unknown_path_is_not_found_in_its_familys_body() {
         ("/api/system/nope", &key_family),
         ("/api/keys/%ff/%ff/%ff", &key_family),
         ("//api/keys", &key_family),
-        ("/api/users", &panel_family),
+        ("/api/users/nobody", &panel_family),
         ("/api/live/x", &panel_family),
         ("/api/usage", &panel_family),
         ("/api/usage/dashboard/", &panel_family),
         ("/api/traffic/daily", &key_family),
         ("/api/traffic/daily/2025-08-05/more", &key_family),
         ("/api/xray/nope?x=1", &panel_family),
-        ("/api/system/status", &panel_family),
+        ("/api/tests/nope", &panel_family),
     ] {
         for client in [&client, &client.with_key(None)] {
             for method in ["GET", "POST", "BREW"] {

@@ -3,7 +3,10 @@
 use serde_json::Value;
 
 /// Fields that have a value here and may be null elsewhere.
-const MAY_BE_NULL: [&str; 7] = [
+const MAY_BE_NULL: [&str; 12] = [
+    "last_run",
+    "firstSeenAt",
+    "lastSeenAt",
     "last_activity",
     "first_date",
     "change_pct",
@@ -11,10 +14,24 @@ const MAY_BE_NULL: [&str; 7] = [
     "subscription_url",
     "pre_restore_backup",
     "protocol",
+    "newest_date",
+    "disabled_reason",
 ];
 
 /// Texts that may be any, and so are empty in one place and not in another.
-const ANY_TEXT: [&str; 4] = ["flow", "email", "tag", "listen"];
+const ANY_TEXT: [&str; 8] = [
+    "alias",
+    "flow",
+    "email",
+    "tag",
+    "listen",
+    "output",
+    "inbound_tag",
+    "access_log",
+];
+
+/// Fields of an event that may be left out.
+const OF_SOME_EVENTS: [&str; 6] = ["service", "message", "email", "alias", "enabled", "result"];
 
 /// An object of which only that it is one is promised.
 const OPAQUE: &str = "config";
@@ -27,7 +44,8 @@ pub(crate) fn changed(value: &Value) -> Vec<Value> {
             for (name, field) in fields {
                 // A map may lose a row; a record may not lose a field.
                 let is_record = !name.contains('-') && name.parse::<u16>().is_err() && !is_name(name);
-                if is_record {
+                let is_of_some = fields.contains_key("severity") && OF_SOME_EVENTS.contains(&name.as_str());
+                if is_record && !is_of_some {
                     let mut less = fields.clone();
                     less.remove(name);
                     results.push(Value::Object(less));
@@ -71,7 +89,8 @@ pub(crate) fn changed(value: &Value) -> Vec<Value> {
     results
 }
 
-/// Whether this is the name of an interface or of a key of the stand-in.
+/// Whether this is the name of an interface, of a key or of a service of the stand-in, or a word for its events.
 fn is_name(name: &str) -> bool {
-    ["eth0", "wg0"].contains(&name) || name.starts_with("key ")
+    let is_word = name.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_');
+    ["eth0", "wg0", "agent", "xray"].contains(&name) || name.starts_with("key ") || is_word
 }

@@ -119,6 +119,7 @@ fn every_route_lists_the_errors_that_its_kind_can_have() {
         match (route.method.as_str(), route.access.as_str()) {
             ("ANY", _) => {}
             (_, "panel") => needed.extend(["panel_wrong_method", "panel_agent_failed", "panel_agent_unavailable"]),
+            _ if route.path == "/api/ping" => needed.push("panel_wrong_method"),
             _ => needed.push("wrong_method"),
         }
         let (bad_query, bad_date, bad_body, large_body) = match route.access.as_str() {

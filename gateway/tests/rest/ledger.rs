@@ -93,11 +93,21 @@ impl State {
         periods.into_iter().collect()
     }
 
+    fn activity(&self, key: &Key) -> KeyActivity {
+        let is_reset = self.ledger.reset_ids.contains(&key.id);
+        let days: Vec<&str> = self.kept_days().filter(|_| !is_reset).collect();
+        KeyActivity {
+            active_days: days.len() as u32,
+            first_active_day: days.first().copied().unwrap_or_default().to_owned(),
+        }
+    }
+
     fn history(&self, key: &Key) -> KeyHistory {
         KeyHistory {
             key: Some(key.clone()),
             total: Some(self.tally(key, DAYS.len())),
             is_connected: !self.ledger.reset_ids.contains(&key.id),
+            activity: None,
         }
     }
 }
@@ -181,11 +191,16 @@ impl HistoryService for Agent {
 
     async fn list_histories(
         &self,
-        _: Request<ListHistoriesRequest>,
+        request: Request<ListHistoriesRequest>,
     ) -> Result<Response<ListHistoriesResponse>, Status> {
         let state = self.call()?;
+        let include_activity = request.get_ref().include_activity;
+        let history = |key: &Key| KeyHistory {
+            activity: include_activity.then(|| state.activity(key)),
+            ..state.history(key)
+        };
         Ok(Response::new(ListHistoriesResponse {
-            histories: state.keys.iter().map(|key| state.history(key)).collect(),
+            histories: state.keys.iter().map(history).collect(),
             read_at: Some(NOW),
             today: TODAY.into(),
         }))

@@ -61,6 +61,32 @@ async fn a_dashboard_ends_today_and_has_an_entry_a_day() {
 }
 
 #[tokio::test]
+async fn a_dashboard_tells_domains_only_where_they_are_recorded() {
+    let (agent, client) = with_keys(3);
+    let name = agent.key(1).name;
+    let body = client.get("/api/usage/dashboard").await.ok();
+    for list in [
+        &body["global"]["top_domains_traffic"],
+        &body["global"]["top_domains_conns"],
+        &body["users"][&name]["top_domains_traffic"],
+    ] {
+        assert_eq!(*list, json!([]));
+    }
+
+    agent.record_domains();
+    let by_traffic = json!([{"domain": "much.example", "value": 1_000}, {"domain": "often.example", "value": 100}]);
+    let by_connections = json!([{"domain": "often.example", "value": 9}, {"domain": "much.example", "value": 2}]);
+    for path in ["/api/usage/dashboard", "/api/usage/dashboard/2025-08-05"] {
+        let body = client.get(path).await.ok();
+        assert_eq!(body["global"]["top_domains_traffic"], by_traffic);
+        assert_eq!(body["global"]["top_domains_conns"], by_connections);
+        assert_eq!(body["users"][&name]["top_domains_traffic"], by_traffic);
+    }
+    let before_all_ledgers = client.get("/api/usage/dashboard/1969-12-31").await.ok();
+    assert_eq!(before_all_ledgers["global"]["top_domains_traffic"], json!([]));
+}
+
+#[tokio::test]
 async fn a_dashboard_of_one_user_or_of_nobody() {
     let (agent, client) = with_keys(3);
     agent.edit_key(1, |key| key.name = "a+b@example.com".into());
@@ -195,6 +221,71 @@ async fn a_top_list_is_cut_and_a_scope_is_one_user() {
     assert_eq!(users("?limit=2&metric=conns&period=300").await, ["key 29", "key 28"]);
     assert_eq!(users("?limit=50").await.len(), 30);
     assert_eq!(users("?scope=key+0").await, ["key 0"], "however far down it is");
+}
+
+#[tokio::test]
+async fn settings_are_merged_and_what_a_panel_keeps_comes_back_digit_by_digit() {
+    let (_agent, client) = with_keys(0);
+    let number = "123456789012345678901234567890.10";
+    let body = format!(r#"{{"ui":{{"eco_poll_sec":60,"mine":{number}}},"other":{{"a":[ 1 ]}}}}"#);
+    let saved = client.send("POST", "/api/settings", &body).await;
+    assert_eq!(
+        (&saved.ok()["restart_required"], &saved.ok()["ok"]),
+        (&json!([]), &json!(true))
+    );
+    let answer = client.get("/api/settings").await;
+    for answer in [saved, answer] {
+        assert!(
+            answer.text.contains(number) && answer.text.contains("[ 1 ]"),
+            "{answer:?}"
+        );
+        let settings = &answer.ok()["settings"];
+        assert_eq!(
+            (&settings["ui"]["theme"], &settings["ui"]["eco_poll_sec"]),
+            (&json!("dark"), &json!(60))
+        );
+        assert_eq!(settings["version"], 2);
+    }
+    let moved = client
+        .send("POST", "/api/settings", r#"{"xray":{"sni":"www.example.com"}}"#)
+        .await;
+    assert_eq!(moved.ok()["restart_required"], json!(["xray.sni"]));
+    let refused = client
+        .send("POST", "/api/settings", r#"{"xray":{"service_name":"ssh"}}"#)
+        .await;
+    assert_eq!(refused.error().0, 400);
+    assert_eq!(client.send("POST", "/api/settings", "{}").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_paused_collector_is_told_everywhere() {
+    let (_agent, client) = with_keys(1);
+    let shown = client.get("/api/collector/status").await.ok();
+    assert_eq!(shown["status"]["disabled_reason"], json!(null));
+    assert_eq!((&shown["enabled"], &shown["lag_days"]), (&json!(true), &json!(0)));
+    for (enabled, text) in [(false, "disabled"), (true, "enabled")] {
+        let body = json!({ "enabled": enabled }).to_string();
+        let toggled = client.send("POST", "/api/collector/toggle", &body).await.ok();
+        assert_eq!(toggled["enabled"], enabled);
+        assert!(toggled["message"].as_str().unwrap().contains(text), "{toggled}");
+        let shown = client.get("/api/collector/status").await.ok();
+        assert_eq!(
+            (&shown["enabled"], &shown["status"]["enabled"]),
+            (&json!(enabled), &json!(enabled))
+        );
+        assert_eq!(shown["status"]["disabled_reason"].is_string(), !enabled);
+        let page = client.get("/api/usage/dashboard").await.ok();
+        assert_eq!(page["collector"], json!({ "enabled": enabled, "lag_days": 0 }));
+        let settings = client.get("/api/settings").await.ok();
+        assert_eq!(settings["settings"]["collector"]["enabled"], enabled);
+    }
+    for body in ["", "{}", "null", r#"{"include_today":true}"#] {
+        let ran = client.send("POST", "/api/collector/run", body).await.ok();
+        assert!(
+            ran["output"].as_str().unwrap().ends_with("000 bytes were booked"),
+            "{ran}"
+        );
+    }
 }
 
 #[tokio::test]

@@ -71,7 +71,11 @@ pub(crate) async fn provoke(route: &Route, error: &str) -> Vec<Answer> {
             );
             vec![client.send(&route.method, &route.path_for(&key_id), &body).await]
         }
-        "limit" => {
+        "email_taken" => {
+            agent.edit_key(1, |key| key.name = "new@example.com".to_owned());
+            vec![route.ask(&client, "").await]
+        }
+        "limit" | "panel_limit" => {
             let agent = Agent::with_keys(MAX_PORTS);
             vec![route.ask(&Client::of(&agent), "").await]
         }
@@ -141,6 +145,11 @@ pub(crate) async fn provoke(route: &Route, error: &str) -> Vec<Answer> {
             vec![route.ask(&client, &key_id).await]
         }
         "panel_core_failed" => told(&agent, route, &client, Reason::CoreFailed, SENTENCE).await,
+        "panel_service_failed" => {
+            let mut answers = told(&agent, route, &client, Reason::ServiceNotManaged, SENTENCE).await;
+            answers.extend(told(&agent, route, &client, Reason::ServiceFailed, SENTENCE).await);
+            answers
+        }
         "panel_restore_failed" => {
             let mut answers = told(&agent, route, &client, Reason::CoreFailed, SENTENCE).await;
             answers.extend(told(&agent, route, &client, Reason::ConfigurationRefused, SENTENCE).await);
@@ -151,7 +160,7 @@ pub(crate) async fn provoke(route: &Route, error: &str) -> Vec<Answer> {
             agent.edit_key(1, |key| key.port = None);
             vec![route.ask(&client, &key_id).await]
         }
-        "no_free_port" => failing(&agent, route, &client, Reason::NoAvailablePort).await,
+        "no_free_port" | "panel_no_free_port" => failing(&agent, route, &client, Reason::NoAvailablePort).await,
         "agent_failed" | "panel_agent_failed" => failing(&agent, route, &client, Reason::Internal).await,
         "agent_unavailable" | "panel_agent_unavailable" => failing(&agent, route, &client, Reason::Unavailable).await,
         "not_ready" => {

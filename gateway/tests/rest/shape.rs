@@ -11,8 +11,18 @@ pub(crate) type Shapes = Map<String, Value>;
 
 /// Every difference between `value` and `shape`, each with the place it is at; empty when there is none.
 pub(crate) fn differences(shape: &Value, value: &Value, shapes: &Shapes) -> Vec<String> {
+    compare(shape, value, shapes, false)
+}
+
+/// The same where `value` may have fields that `shape` does not name.
+pub(crate) fn broken_promises(shape: &Value, value: &Value, shapes: &Shapes) -> Vec<String> {
+    compare(shape, value, shapes, true)
+}
+
+fn compare(shape: &Value, value: &Value, shapes: &Shapes, may_have_more: bool) -> Vec<String> {
     let mut found = Differences {
         shapes,
+        may_have_more,
         found: Vec::new(),
     };
     found.compare("answer", shape, value);
@@ -21,6 +31,7 @@ pub(crate) fn differences(shape: &Value, value: &Value, shapes: &Shapes) -> Vec<
 
 struct Differences<'a> {
     shapes: &'a Shapes,
+    may_have_more: bool,
     found: Vec<String>,
 }
 
@@ -73,12 +84,15 @@ impl Differences<'_> {
             return;
         }
         for (name, shape) in shapes {
+            let (name, may_be_missing) = name.strip_suffix('?').map_or((&name[..], false), |name| (name, true));
             match values.get(name) {
                 Some(value) => self.compare(&format!("{place}.{name}"), shape, value),
+                None if may_be_missing => {}
                 None => self.found.push(format!("{place}.{name}: missing")),
             }
         }
-        for name in values.keys().filter(|name| !shapes.contains_key(*name)) {
+        let is_named = |name: &str| shapes.contains_key(name) || shapes.contains_key(&format!("{name}?"));
+        for name in values.keys().filter(|name| !self.may_have_more && !is_named(name)) {
             self.found.push(format!("{place}.{name}: not in the contract"));
         }
         self.compare_sums(place, values);
@@ -105,10 +119,10 @@ impl Differences<'_> {
                 .get(&format!("{stem}_bytes"))
                 .or_else(|| values.get(stem))
                 .and_then(Value::as_u64);
-            let decimals = if shapes.get(name).is_some_and(|word| word == "size1") {
-                1
-            } else {
-                2
+            let decimals = match shapes.get(name) {
+                Some(word) if word == "size1" => 1,
+                None if self.may_have_more => continue,
+                _ => 2,
             };
             match number {
                 Some(number) if text.as_str() == Some(&size(number, decimals)) => {}
@@ -121,15 +135,20 @@ impl Differences<'_> {
 
 /// Whether `value` is what `word` says.
 fn fits(word: &str, value: &Value) -> bool {
+    if let Some((word, other_words)) = word.split_once('|') {
+        return fits(word, value) || fits(other_words, value);
+    }
     if let Some(text) = word.strip_prefix('=') {
         return value == text;
     }
-    if let Some(word) = word.strip_suffix("|null") {
-        return value.is_null() || fits(word, value);
-    }
     let text = value.as_str();
+    if let Some(beginning) = word.strip_prefix('^') {
+        return text.is_some_and(|text| text.starts_with(beginning) && text != beginning);
+    }
     match word {
+        "null" => value.is_null(),
         "int" => value.is_u64(),
+        "milliseconds" => value.as_u64().is_some_and(|time| is_recent(time as f64 / 1000.0)),
         "float" => value.is_f64() && value.as_f64() >= Some(0.0),
         "signed" => value.is_f64(),
         "bool" => value.is_boolean(),
@@ -143,11 +162,17 @@ fn fits(word: &str, value: &Value) -> bool {
         "host" => text.is_some_and(|text| text.parse::<std::net::IpAddr>().is_ok()),
         "url" => text.is_some_and(|text| text.starts_with("https://") || text.starts_with("http://")),
         "port_state" => matches!(text, Some("running" | "stopped")),
+        "service_state" => matches!(text, Some("active" | "inactive" | "failed" | "unknown")),
+        "test_status" => matches!(text, Some("not_run" | "passed" | "failed" | "error")),
+        "test_readiness" => matches!(text, Some("ready" | "not_ready" | "running")),
         "iso" => text.is_some_and(is_iso),
         "zulu" => text.is_some_and(is_zulu),
         "date" => text.is_some_and(is_date),
         "month" => text.is_some_and(|text| is_date(&format!("{text}-01"))),
         "unix" => value.as_u64().is_some_and(|seconds| is_recent(seconds as f64)),
+        "unix_ms" => value.as_u64().is_some_and(|ms| is_recent(ms as f64 / 1_000.0)),
+        "event_type" => text.is_some_and(is_event_type),
+        "event_severity" => text.is_some_and(is_event_severity),
         "unix_float" => value.is_f64() && value.as_f64().is_some_and(is_recent),
         "size1" => text.is_some_and(|text| is_size(text, 1)),
         "size2" => text.is_some_and(|text| is_size(text, 2)),
@@ -163,9 +188,20 @@ fn is_name_of(kind: &str, name: &str) -> bool {
             .is_ok_and(|port| port > 0 && port.to_string() == name),
         "uuid" => is_uuid(name),
         "date" => is_date(name),
-        "interface" | "email" => !name.is_empty(),
+        "interface" | "email" | "type" | "severity" | "service" => !name.is_empty(),
+        "event_type" => is_event_type(name),
+        "event_severity" => is_event_severity(name),
         _ => panic!("no kind {kind}"),
     }
+}
+
+fn is_event_type(text: &str) -> bool {
+    let types = "USER SYSTEM SETTINGS XRAY CONNECTION COLLECTOR SERVICE_HEALTH APP_ERROR PERFORMANCE UPDATE";
+    types.split(' ').any(|one| one == text)
+}
+
+fn is_event_severity(text: &str) -> bool {
+    ["INFO", "WARN", "ERROR"].contains(&text)
 }
 
 /// Lower-case hex digits in groups of 8, 4, 4, 4 and 12.

@@ -1,27 +1,17 @@
-//! Keys as the panel sees them: a user is a key, and its email is the key's name.
-//!
-//! Names need not differ. Where one name has to mean one user, it is the first created of them; keys come in creation
-//! order.
+//! Whom a request means: the user of an email, of a uuid, or of both.
 
-use std::collections::HashSet;
-
-use axum::extract::State;
-use axum::response::Response;
 use portmeter_proto::reason::Reason;
-use portmeter_proto::v1::{GetKeyLinkRequest, Key, ListKeysRequest, RegenerateKeyRequest};
-use serde::Serialize;
+use portmeter_proto::v1::{Key, ListKeysRequest};
 use tonic::Status;
 
-use crate::answer;
-use crate::failure::{Failure, PanelFailure};
+use crate::failure::Failure;
 use crate::gateway::Gateway;
-use crate::panel_request::PanelFields;
 use crate::query::Query;
 use crate::request::Fields;
 
 /// Whom a request means. Where both are given, both must be the same user's.
 #[derive(Debug, PartialEq, Eq)]
-enum Wanted<'a> {
+pub(super) enum Wanted<'a> {
     Email(&'a str),
     Uuid(&'a str),
     Both { email: &'a str, uuid: &'a str },
@@ -40,7 +30,7 @@ impl<'a> Wanted<'a> {
     }
 
     /// Of a query. The words are those that panels know.
-    fn of_query(query: &'a Query) -> Result<Self, Failure> {
+    pub(super) fn of_query(query: &'a Query) -> Result<Self, Failure> {
         let (email, uuid) = (query.text("email"), query.text("uuid"));
         if uuid.is_some_and(|uuid| !uuid.is_empty() && !is_uuid(uuid)) {
             return Err(Failure::bad_request("invalid_uuid_format"));
@@ -52,7 +42,7 @@ impl<'a> Wanted<'a> {
     }
 
     /// Of a body.
-    fn of_fields(fields: &'a Fields) -> Result<Self, Failure> {
+    pub(super) fn of_fields(fields: &'a Fields) -> Result<Self, Failure> {
         let required = |_| Failure::bad_request("email_required");
         let (email, uuid) = (fields.text("email"), fields.text("uuid"));
         let wanted = Self::of(email.map_err(required)?, uuid.map_err(required)?);
@@ -68,10 +58,23 @@ impl<'a> Wanted<'a> {
         }
     }
 
-    /// The id of the key that this user is.
-    async fn key_id(&self, gateway: &Gateway) -> Result<Option<String>, Failure> {
-        let keys = gateway.keys().list_keys(ListKeysRequest {}).await?.into_inner().keys;
-        Ok(keys.into_iter().find(|key| self.is(key)).map(|key| key.id))
+    /// The key that this user is.
+    pub(super) async fn key(&self, gateway: &Gateway) -> Result<Option<Key>, Failure> {
+        let keys = gateway
+            .keys()
+            .list_keys(ListKeysRequest::default())
+            .await?
+            .into_inner()
+            .keys;
+        Ok(keys.into_iter().find(|key| self.is(key)))
+    }
+
+    /// Nobody is this user; the sentence says what was looked for.
+    pub(super) fn not_found(&self) -> Failure {
+        Failure::user_not_found(match self {
+            Wanted::Email(email) | Wanted::Both { email, .. } => format!("User with email {email} not found"),
+            Wanted::Uuid(uuid) => format!("User with uuid {uuid} not found"),
+        })
     }
 }
 
@@ -81,69 +84,12 @@ fn is_uuid(text: &str) -> bool {
     has_digits && text.split('-').map(str::len).eq([8, 4, 4, 4, 12])
 }
 
-/// `GET /api/users/link`: the link that `/api/keys/{key_id}/config` shows too.
-pub(crate) async fn link(State(gateway): State<Gateway>, query: Query) -> Result<Response, PanelFailure> {
-    #[derive(Serialize)]
-    struct Answer<'a> {
-        ok: bool,
-        link: &'a str,
-    }
-    let not_found = || Failure::user_not_found("user_not_found");
-    let wanted = Wanted::of_query(&query)?;
-    let key_id = wanted.key_id(&gateway).await?.ok_or_else(not_found)?;
-    let link = gateway.keys().get_key_link(GetKeyLinkRequest { key_id }).await;
-    let link = link.map_err(|status| gone_or(status, not_found))?.into_inner();
-    Ok(answer::json(&Answer {
-        ok: true,
-        link: &link.vless_url,
-    }))
-}
-
-/// `POST /api/users/kick`: the old link stops working, everything else stays.
-pub(crate) async fn kick(
-    State(gateway): State<Gateway>,
-    PanelFields(fields): PanelFields,
-) -> Result<Response, PanelFailure> {
-    #[derive(Serialize)]
-    struct Answer<'a> {
-        ok: bool,
-        new_uuid: &'a str,
-    }
-    let wanted = Wanted::of_fields(&fields)?;
-    let not_found = || {
-        Failure::user_not_found(match wanted {
-            Wanted::Email(email) | Wanted::Both { email, .. } => format!("User with email {email} not found"),
-            Wanted::Uuid(uuid) => format!("User with uuid {uuid} not found"),
-        })
-    };
-    let key_id = wanted.key_id(&gateway).await?.ok_or_else(not_found)?;
-    let kicked = gateway.keys().regenerate_key(RegenerateKeyRequest { key_id }).await;
-    let kicked = kicked.map_err(|status| gone_or(status, not_found))?.into_inner();
-    let key = kicked.key.ok_or_else(|| Failure::incomplete("key"))?;
-    Ok(answer::json(&Answer {
-        ok: true,
-        new_uuid: &key.uuid,
-    }))
-}
-
 /// A key that was deleted since it was looked up is a user that is not found.
-fn gone_or(status: Status, not_found: impl FnOnce() -> Failure) -> Failure {
+pub(super) fn gone_or(status: Status, not_found: impl FnOnce() -> Failure) -> Failure {
     match Reason::of(&status) {
         Reason::KeyNotFound => not_found(),
         _ => status.into(),
     }
-}
-
-/// The user whose email, or else whose uuid, is `text`.
-pub(crate) fn find<'a>(keys: &[&'a Key], text: &str) -> Option<&'a Key> {
-    let by_email = keys.iter().find(|key| key.name == text);
-    by_email.or_else(|| keys.iter().find(|key| key.uuid == text)).copied()
-}
-
-/// One user of each email, in creation order.
-pub(crate) fn one_of_each_email<'a>(keys: &[&'a Key]) -> Vec<&'a Key> {
-    let mut seen = HashSet::new();
-    keys.iter().copied().filter(|key| seen.insert(&key.name)).collect()
 }
 
 #[cfg(test)]
@@ -156,19 +102,6 @@ mod tests {
             uuid: uuid.to_owned(),
             ..Key::default()
         }
-    }
-
-    #[test]
-    fn the_first_created_of_several_is_meant() {
-        let keys = [key("a", "1"), key("b", "2"), key("a", "3"), key("2", "4")];
-        let keys: Vec<&Key> = keys.iter().collect();
-        let uuids: Vec<&str> = one_of_each_email(&keys).iter().map(|key| key.uuid.as_str()).collect();
-        assert_eq!(uuids, ["1", "2", "4"]);
-        let found = |text: &str| find(&keys, text).map(|key| key.uuid.as_str());
-        assert_eq!(found("a"), Some("1"));
-        assert_eq!(found("3"), Some("3"), "a uuid means the one that has it");
-        assert_eq!(found("2"), Some("4"), "an email comes before a uuid");
-        assert_eq!((found("c"), found("")), (None, None));
     }
 
     #[test]
