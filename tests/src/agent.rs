@@ -175,6 +175,12 @@ impl<'lab> Agent<'lab> {
         self.argument("--http").argument(address)
     }
 
+    /// The same, running and ready.
+    pub fn started_in_place(mut self) -> Result<Self> {
+        self.start()?;
+        Ok(self)
+    }
+
     /// Starts it and waits until it is ready.
     pub fn start(&mut self) -> Result<()> {
         self.begin_start()?;

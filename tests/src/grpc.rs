@@ -5,26 +5,27 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use portmeter_proto::api_key::METADATA_NAME;
+use portmeter_proto::v1::check_service_client::CheckServiceClient;
 use portmeter_proto::v1::history_service_client::HistoryServiceClient;
 use portmeter_proto::v1::key_service_client::KeyServiceClient;
 use portmeter_proto::v1::system_service_client::SystemServiceClient;
 use portmeter_proto::v1::traffic_service_client::TrafficServiceClient;
 use portmeter_proto::v1::{
-    GetBookingSnapshotRequest, GetBookingSnapshotResponse, GetStateRequest, GetStateResponse, GetTrafficRequest, Key,
-    ListKeysRequest, ListTrafficRequest, WatchBookingsRequest, WatchBookingsResponse, WatchTrafficRequest,
-    WatchTrafficResponse,
+    Check, CreateKeyRequest, DeleteKeyRequest, GetBookingSnapshotRequest, GetBookingSnapshotResponse, GetStateRequest,
+    GetStateResponse, GetTrafficRequest, Key, ListKeysRequest, ListTrafficRequest, RunChecksRequest,
+    WatchBookingsRequest, WatchBookingsResponse, WatchTrafficRequest, WatchTrafficResponse,
 };
 use tokio::runtime::{Builder, Runtime};
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::transport::{Channel, Endpoint};
-use tonic::{Code, Request};
+use tonic::{Code, Request, Status};
 
 use crate::count::{Connections, Count, Counts};
 use crate::namespace::Namespace;
 use crate::wait::patient;
 
-/// How long a call may take.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a call may take: the self-checks load every program once.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A gRPC client that is called like an ordinary function.
 #[derive(Debug)]
@@ -65,15 +66,42 @@ impl Grpc {
         let mut client = KeyServiceClient::new(self.channel.clone());
         let answer = self
             .runtime
-            .block_on(client.list_keys(self.request(ListKeysRequest {})))?;
+            .block_on(client.list_keys(self.request(ListKeysRequest::default())))?;
         Ok(answer.into_inner().keys)
+    }
+
+    /// Makes a key, or gives the status with which that is refused.
+    pub fn create_key(&self, request: CreateKeyRequest) -> Result<Key, Status> {
+        let mut client = KeyServiceClient::new(self.channel.clone());
+        let answer = self.runtime.block_on(client.create_key(self.request(request)))?;
+        let key = answer.into_inner().key;
+        key.ok_or_else(|| Status::internal("no key in the answer"))
+    }
+
+    /// Asks for a key and goes away after `patience`, whether there is an answer or not.
+    pub fn create_key_and_leave(&self, name: &str, patience: Duration) {
+        let mut client = KeyServiceClient::new(self.channel.clone());
+        let request = self.request(CreateKeyRequest {
+            name: name.to_owned(),
+            ..CreateKeyRequest::default()
+        });
+        let call = async { tokio::time::timeout(patience, client.create_key(request)).await };
+        let _ = self.runtime.block_on(call);
+    }
+
+    /// The same of a key's deletion, with the patience as the call's deadline.
+    pub fn delete_key_and_leave(&self, id: &str, patience: Duration) {
+        let mut client = KeyServiceClient::new(self.channel.clone());
+        let mut request = self.request(DeleteKeyRequest { key_id: id.to_owned() });
+        request.set_timeout(patience);
+        let _ = self.runtime.block_on(client.delete_key(request));
     }
 
     /// The status with which the keys are refused; nothing when they are not.
     pub fn keys_refused_with(&self) -> Option<Code> {
         let mut client = KeyServiceClient::new(self.channel.clone());
         self.runtime
-            .block_on(client.list_keys(self.request(ListKeysRequest {})))
+            .block_on(client.list_keys(self.request(ListKeysRequest::default())))
             .err()
             .map(|status| status.code())
     }
@@ -159,6 +187,16 @@ impl Grpc {
         Ok(answer.into_inner())
     }
 
+    /// Runs self-checks, all of them where no name is given.
+    pub fn checks_run(&self, names: &[&str]) -> Result<Vec<Check>> {
+        let mut client = CheckServiceClient::new(self.channel.clone());
+        let names = names.iter().map(ToString::to_string).collect();
+        let answer = self
+            .runtime
+            .block_on(client.run_checks(self.request(RunChecksRequest { names })))?;
+        Ok(answer.into_inner().checks)
+    }
+
     /// Whether an interface is counted on.
     pub fn is_attached(&self, interface: &str) -> Result<bool> {
         Ok(self
@@ -176,7 +214,18 @@ impl Grpc {
             .with_context(|| format!("no reason {reason} in {:?}", state.unattributed))
     }
 
-    fn request<T>(&self, message: T) -> Request<T> {
+    /// The connection, for a client of another service.
+    pub(crate) fn channel(&self) -> Channel {
+        self.channel.clone()
+    }
+
+    /// Waits for a call.
+    pub(crate) fn block_on<T>(&self, call: impl Future<Output = T>) -> T {
+        self.runtime.block_on(call)
+    }
+
+    /// A request with the API key, where there is one.
+    pub(crate) fn request<T>(&self, message: T) -> Request<T> {
         let mut request = Request::new(message);
         if let Some(api_key) = &self.api_key {
             request.metadata_mut().insert(METADATA_NAME, api_key.clone());

@@ -3,7 +3,7 @@
 //! Owns throw-away network namespaces and cables ([`network`]), traffic of known size ([`traffic`], [`tap`]), an
 //! independent count of it ([`capture`]: tcpdump on a hop without offloads, parsed by a library the product does not
 //! use; [`witness`]: a program of its own where tcpdump could not keep up) and the product seen from outside ([`agent`],
-//! [`rest`], [`grpc`], [`metrics`], [`bpftool`], [`doctor`]), and real Xray cores with a site to reach through them
+//! [`rest`], [`raw`], [`grpc`], [`metrics`], [`bpftool`], [`doctor`]), and real Xray cores with a site to reach through them
 //! ([`xray`]). It names nothing of the product's insides: what a story knows about an agent, a user could know too.
 //!
 //! Everything is removed when it is dropped, also when a story panics. Nothing waits by sleeping: [`wait::until`]
@@ -17,9 +17,11 @@ pub mod command;
 pub mod container;
 pub mod count;
 pub mod doctor;
+pub mod events;
 pub mod exactness;
 pub mod foreign;
 pub mod grpc;
+pub mod grpc_clients;
 pub mod layout_1;
 pub mod ledger_view;
 pub mod metrics;
@@ -30,6 +32,8 @@ pub mod network;
 pub mod ordinary_user;
 pub mod packet;
 pub mod packet_size;
+pub mod page;
+pub mod raw;
 pub mod rest;
 pub mod snapshot;
 pub mod stepped;

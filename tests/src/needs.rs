@@ -20,6 +20,12 @@ const REQUIRE_DEVICES: &str = "PORTMETER_REQUIRE_DEVICES";
 /// Names the executable of an Xray core.
 const XRAY: &str = "PORTMETER_XRAY";
 
+/// Names the executable of grpcurl, beside a Python with grpcio.
+const GRPCURL: &str = "PORTMETER_GRPCURL";
+
+/// Names the executable of schemathesis.
+const SCHEMATHESIS: &str = "PORTMETER_SCHEMATHESIS";
+
 /// Why a story cannot be told on this machine.
 #[derive(Debug)]
 pub struct Lacking(String);
@@ -68,10 +74,24 @@ pub fn program(name: &str, package: &str) -> Result<()> {
 
 /// A real Xray core: the executable that the environment names.
 pub fn xray() -> Result<PathBuf> {
-    let reason = match env::var_os(XRAY).map(PathBuf::from) {
+    named("an Xray core", XRAY)
+}
+
+/// grpcurl, in the folder of a Python that has grpcio: the executable that the environment names.
+pub fn grpcurl() -> Result<PathBuf> {
+    named("grpcurl and grpcio", GRPCURL)
+}
+
+/// schemathesis: the executable that the environment names.
+pub fn schemathesis() -> Result<PathBuf> {
+    named("schemathesis", SCHEMATHESIS)
+}
+
+fn named(what: &str, variable: &str) -> Result<PathBuf> {
+    let reason = match env::var_os(variable).map(PathBuf::from) {
         Some(executable) if executable.is_file() => return Ok(executable),
-        Some(executable) => format!("{XRAY} names {}, which is no file", executable.display()),
-        None => format!("it needs an Xray core, which {XRAY} names: run `cargo xtask test`"),
+        Some(executable) => format!("{variable} names {}, which is no file", executable.display()),
+        None => format!("it needs {what}, which {variable} names: run `cargo xtask test`"),
     };
     if may_leave_out() {
         bail!(Lacking(reason));

@@ -11,8 +11,8 @@ use crate::count::{Connections, Count, Counts};
 use crate::namespace::Namespace;
 use crate::wait::patient;
 
-/// How long an answer may take.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long an answer may take: the self-checks load every program once.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A REST client.
 #[derive(Debug)]

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 use portmeter_tests::agent::{self, Agent};
 use portmeter_tests::network::{Pair, SERVER_V4};
 use portmeter_tests::traffic::udp;
-use portmeter_tests::{bpftool, command};
+use portmeter_tests::{bpftool, command, page};
 
 use crate::Story;
 
@@ -74,8 +74,8 @@ fn the_page_about_bpftool() -> Result<()> {
         &[72, 172],
     )?;
 
-    let blocks = commands(PAGE);
-    let said = in_one_shell(&agent, &blocks)?;
+    let blocks = page::blocks(PAGE, "sh");
+    let said = page::run_in_one_shell(&agent, &blocks, agent.home(), None)?;
     let lines = |part: &str| -> Result<Vec<&str>> {
         let at = blocks.iter().position(|block| block.contains(part));
         let said = at
@@ -97,33 +97,6 @@ fn the_page_about_bpftool() -> Result<()> {
     let life = agent.grpc()?.state()?.map_life.replace('-', "");
     ensure!(lines("map_life")?.contains(&life.as_str()), "{said:#?}");
     every_pin_is_named(&agent, &lines("find ")?)
-}
-
-/// The page's commands, block by block.
-fn commands(page: &str) -> Vec<&str> {
-    let blocks = page.split("```sh\n").skip(1);
-    blocks.filter_map(|block| block.split("```").next()).collect()
-}
-
-/// Runs the blocks in a shell that stops at the first failure; gives what each of them wrote.
-fn in_one_shell(agent: &Agent<'_>, blocks: &[&str]) -> Result<Vec<String>> {
-    const MARK: &str = "=== end of a block ===";
-    let script: String = blocks
-        .iter()
-        .flat_map(|block| [block, "echo '", MARK, "'\n"])
-        .collect::<String>()
-        .replace(
-            "/sys/fs/bpf/portmeter/default",
-            &agent.pin_folder().display().to_string(),
-        )
-        .replace("/var/lib/portmeter", &agent.data_folder().display().to_string());
-    let mut shell = Command::new("bash");
-    shell.args(["-euo", "pipefail", "-c", &script]);
-    let said = agent.host().enter(|| command::output(&mut shell))?;
-    let mut said: Vec<String> = said.split(&format!("{MARK}\n")).map(str::to_owned).collect();
-    let rest = said.pop().unwrap_or_default();
-    ensure!(rest.is_empty() && said.len() == blocks.len(), "{said:#?}\n{rest}");
-    Ok(said)
 }
 
 /// What `find` shows is in the page's table.

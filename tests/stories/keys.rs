@@ -212,14 +212,20 @@ fn the_command_line_makes_and_shows_keys() -> Result<()> {
     };
     let json = |words: &[&str]| -> Result<Value> { Ok(serde_json::from_str(&key(words)?)?) };
 
-    let made = json(&["add", "Bob \"Müller\"", "--json"])?;
+    let mut made = json(&["add", "Bob \"Müller\"", "--json"])?;
+    // REST shows it to the panel alone.
+    let alias = made.as_object_mut().and_then(|fields| fields.remove("alias"));
+    ensure!(alias == Some(json!("")), "{alias:?}");
     ensure!(made["port"] == 10_001 && made["is_active"] == true, "{made}");
-    let id = made["id"].as_str().context("an id")?;
-    let uuid = made["uuid"].as_str().context("a uuid")?;
+    let id = made["id"].as_str().context("an id")?.to_owned();
+    let uuid = made["uuid"].as_str().context("a uuid")?.to_owned();
+    let (id, uuid) = (id.as_str(), uuid.as_str());
     ensure!(
         made == agent.rest().get(&format!("/api/keys/{id}"))?.expect_success()?,
         "{made}"
     );
+    made = json(&["alias", uuid, "Bob", "--json"])?;
+    ensure!(made["alias"] == "Bob", "{made}");
     ensure!(
         json(&["list", "--json"])? == json!([made]),
         "the list has something else than {made}"

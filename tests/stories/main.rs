@@ -9,16 +9,21 @@ mod backup;
 mod big_tcp;
 mod bystanders;
 mod changes;
+mod checks;
 mod connections;
 mod containers;
+mod contract;
 mod crash;
 mod devices;
 mod doctor;
+mod documented;
+mod events;
 mod exact;
 mod faces;
 mod first_session;
 mod following;
 mod fragments;
+mod grpc_clients;
 mod history;
 mod inspection;
 mod kernel_log;
@@ -39,11 +44,16 @@ mod real_devices;
 mod refusals;
 mod resets;
 mod rights;
+mod security;
+mod settings;
 mod stopping;
+mod system;
+mod tls;
 mod transfer;
 mod untouched;
 mod upgrades;
 mod usage;
+mod users;
 mod wire;
 mod xdp;
 mod xray;
@@ -65,6 +75,19 @@ type Story = (&'static str, fn() -> Result<()>);
 const TOOLS: &[&str] = &[
     "bash", "bpftool", "clang", "curl", "ethtool", "ip", "jq", "nft", "openssl", "python3", "setpriv", "ss", "tc",
     "tcpdump", "unshare",
+];
+
+/// Rooms whose stories are still being settled: they are told where `PORTMETER_UNSETTLED_STORIES=1` asks for them, and
+/// otherwise reported as left out.
+const UNSETTLED: &[&str] = &[
+    "security",
+    "users",
+    "settings",
+    "system",
+    "checks",
+    "grpc_clients",
+    "xray::domains",
+    "documented",
 ];
 
 fn main() -> ExitCode {
@@ -89,18 +112,31 @@ fn main() -> ExitCode {
         ("neighbours", neighbours::STORIES),
         ("keys", keys::STORIES),
         ("resets", resets::STORIES),
+        ("settings", settings::STORIES),
         ("history", history::STORIES),
         ("usage", usage::STORIES),
+        ("users", users::STORIES),
         ("ledger", ledger::STORIES),
         ("live", live::STORIES),
+        ("events", events::STORIES),
         ("faces", faces::STORIES),
+        ("documented", documented::STORIES),
+        ("grpc_clients", grpc_clients::STORIES),
+        ("contract::walk", contract::walk::STORIES),
+        ("contract::refusals", contract::refusals::STORIES),
+        ("contract::bot", contract::bot::STORIES),
+        ("contract::panel", contract::panel::STORIES),
         ("metrics", metrics::STORIES),
         ("apart", apart::STORIES),
         ("inspection", inspection::STORIES),
         ("doctor", doctor::STORIES),
         ("backup", backup::STORIES),
+        ("tls", tls::STORIES),
+        ("security", security::STORIES),
         ("refusals", refusals::STORIES),
         ("stopping", stopping::STORIES),
+        ("system", system::STORIES),
+        ("checks", checks::STORIES),
         ("transfer", transfer::STORIES),
         ("changes", changes::STORIES),
         ("following", following::STORIES),
@@ -112,12 +148,14 @@ fn main() -> ExitCode {
         ("missing_rights", missing_rights::STORIES),
         ("prepare", prepare::STORIES),
         ("xray::lab", xray::lab::STORIES),
+        ("xray::domains", xray::domains::STORIES),
         ("xray::first_bytes", xray::first_bytes::STORIES),
         ("xray::nobody_notices", xray::nobody_notices::STORIES),
         ("xray::cut_off", xray::cut_off::STORIES),
         ("xray::lives", xray::lives::STORIES),
         ("xray::edited", xray::edited::STORIES),
         ("xray::identity", xray::identity::STORIES),
+        ("xray::settings", xray::settings::STORIES),
         ("xray::restored", xray::restored::STORIES),
         ("xray::refused", xray::refused::STORIES),
         ("xray::thousand", xray::thousand::STORIES),
@@ -134,7 +172,9 @@ fn main() -> ExitCode {
 }
 
 fn trial(room: &str, (name, story): Story, left_out: Option<String>) -> Trial {
+    let is_unsettled = UNSETTLED.contains(&room) && std::env::var_os("PORTMETER_UNSETTLED_STORIES").is_none();
     Trial::ignorable_test(format!("{room}::{name}"), move || match left_out {
+        _ if is_unsettled => Ok(Completion::ignored_with("not settled yet")),
         Some(reason) if may_leave_out() => Ok(Completion::ignored_with(reason)),
         Some(reason) => Err(format!("this story must not be left out here, and {reason}").into()),
         None => tell(story),
