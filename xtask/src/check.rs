@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use crate::parts::Parts;
-use crate::{codegen, command, ebpf};
+use crate::{buf, codegen, command, ebpf};
 
 /// Options of `cargo xtask check`.
 #[derive(clap::Args)]
@@ -13,7 +13,8 @@ pub(crate) fn run(_arguments: &Arguments) -> Result<()> {
     let mut parts = Parts::default();
     parts.run("formatting", || {
         cargo(&["fmt", "--all", "--check"])?;
-        cargo(&["fmt", "--manifest-path", "agent-ebpf/fuzz/Cargo.toml", "--check"])
+        cargo(&["fmt", "--manifest-path", "agent-ebpf/fuzz/Cargo.toml", "--check"])?;
+        cargo(&["fmt", "--manifest-path", "gateway/fuzz/Cargo.toml", "--check"])
     })?;
     parts.run("clippy", || {
         cargo(&[
@@ -26,6 +27,7 @@ pub(crate) fn run(_arguments: &Arguments) -> Result<()> {
             "warnings",
         ])
     })?;
+    parts.run("lint of the .proto files", buf::lint)?;
     parts.run("generated code", codegen::check)?;
     parts.run("kernel object", ebpf::check)?;
     parts.report();

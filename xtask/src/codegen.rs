@@ -9,11 +9,16 @@ use prost::Message;
 
 use crate::workspace_root;
 
-const PROTO_FILES: [&str; 7] = [
+const PROTO_FILES: [&str; 12] = [
     "portmeter/v1/backup_service.proto",
+    "portmeter/v1/check_service.proto",
+    "portmeter/v1/collector_service.proto",
+    "portmeter/v1/domain_service.proto",
+    "portmeter/v1/event_service.proto",
     "portmeter/v1/history_service.proto",
     "portmeter/v1/key_service.proto",
     "portmeter/v1/port_service.proto",
+    "portmeter/v1/settings_service.proto",
     "portmeter/v1/system_service.proto",
     "portmeter/v1/traffic_service.proto",
     "portmeter/v1/xray_service.proto",

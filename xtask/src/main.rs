@@ -2,13 +2,17 @@
 
 mod apt;
 mod bench;
+mod buf;
 mod check;
 mod codegen;
 mod command;
 mod ebpf;
 mod fuzz;
+mod grpc_clients;
 mod kernel;
 mod parts;
+mod python;
+mod schemathesis;
 mod test;
 mod tools;
 mod xray;
@@ -30,14 +34,16 @@ struct Arguments {
 enum Command {
     /// Measure what the project promises.
     Bench(bench::Arguments),
-    /// Check formatting, lints, generated code and the kernel object.
+    /// Check formatting, lints, the .proto files, generated code and the kernel object.
     Check(check::Arguments),
     /// Generate the Rust code of the .proto files (no protoc needed).
     Codegen(codegen::Arguments),
     /// Build the kernel programs into the object that the agent embeds.
     Ebpf(ebpf::Arguments),
-    /// Fuzz the packet parser.
+    /// Fuzz the packet parser and the REST routes.
     Fuzz(fuzz::Arguments),
+    /// Ask a real agent whatever its OpenAPI document allows, and what it does not.
+    Schemathesis(schemathesis::Arguments),
     /// Install what the tests need and run all of them.
     Test(test::Arguments),
 }
@@ -49,6 +55,7 @@ fn main() -> Result<()> {
         Command::Codegen(arguments) => codegen::run(&arguments),
         Command::Ebpf(arguments) => ebpf::run(&arguments),
         Command::Fuzz(arguments) => fuzz::run(&arguments),
+        Command::Schemathesis(arguments) => schemathesis::run(&arguments),
         Command::Test(arguments) => test::run(&arguments),
     }
 }

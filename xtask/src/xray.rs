@@ -1,18 +1,14 @@
 //! The Xray core of the tests: a pinned wheel in a virtual environment of its own, and the command line that the
 //! tests give it (`tests/xray/xray.py`), as the executable `bin/xray`.
-//!
-//! The environment is made beside its place and moved there when it is whole, so that nothing broken off is ever taken
-//! for one. It is made without root; Debian's package for virtual environments is installed where it is missing.
 
 use std::env;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, ensure};
 
-use crate::{command, tools, workspace_root};
+use crate::{command, python, tools, workspace_root};
 
 /// The wheel that holds the core, and its version.
 const WHEEL: &str = "Xray-core";
@@ -54,56 +50,26 @@ pub(crate) fn installed() -> Result<PathBuf> {
 
 /// Whether this environment has a core that its Python can load.
 fn has_core(folder: &Path) -> bool {
-    command::output(Command::new(python(folder)).args(["-c", "import xray"])).is_ok()
+    python::can_import(folder, "xray")
 }
 
-fn python(folder: &Path) -> PathBuf {
-    folder.join("bin/python3")
-}
-
-/// Makes the environment under another name and gives it its own when it is whole; what was there before is replaced.
 fn make(folder: &Path) -> Result<()> {
-    install_python()?;
-    let parent = folder.parent().context("the tools' folder has no parent")?;
-    fs::create_dir_all(parent)?;
-    let unfinished = tempfile::Builder::new().prefix(".xray-core-").tempdir_in(parent)?;
-    let environment = unfinished.path().join("environment");
-    command::output(Command::new("python3").args(["-m", "venv"]).arg(&environment))?;
-    let wheel = format!("{WHEEL}=={WHEEL_VERSION}");
-    command::output(
-        Command::new(python(&environment))
-            .args(["-m", "pip", "install", "--quiet", "--no-deps", "--only-binary", ":all:"])
-            .arg(&wheel),
-    )?;
-    if !has_core(&environment) {
-        bail!("the wheel {wheel} cannot be loaded by this machine's Python");
-    }
-    if folder.exists() {
-        fs::rename(folder, unfinished.path().join("replaced"))?;
-    }
-    fs::rename(&environment, folder)?;
-    Ok(())
-}
-
-/// Debian has Python without virtual environments.
-fn install_python() -> Result<()> {
-    if !tools::is_on_path("python3") {
-        tools::install(&["python3"])?;
-    }
-    let has_environments = || command::output(Command::new("python3").args(["-c", "import venv, ensurepip"])).is_ok();
-    if !has_environments() {
-        tools::install(&["python3-venv"])?;
-    }
-    if !has_environments() {
-        bail!("there is no python3 with virtual environments. On Debian: apt-get install python3 python3-venv");
-    }
-    Ok(())
+    python::make_environment(folder, |environment| {
+        let wheel = format!("{WHEEL}=={WHEEL_VERSION}");
+        let install = ["install", "--no-deps", "--only-binary", ":all:", &wheel];
+        command::output(&mut python::pip(environment, &install))?;
+        ensure!(
+            has_core(environment),
+            "the wheel {wheel} cannot be loaded by this machine's Python"
+        );
+        Ok(())
+    })
 }
 
 /// Writes the executable where it differs from what it should be, in one step: a core that runs keeps its own.
 fn write_executable(folder: &Path, source: &str) -> Result<PathBuf> {
     let executable = folder.join("bin/xray");
-    let text = format!("#!{}\n{source}", python(folder).display());
+    let text = format!("#!{}\n{source}", python::interpreter(folder).display());
     let is_current = fs::read_to_string(&executable).is_ok_and(|found| found == text);
     if !is_current {
         let written = tempfile::NamedTempFile::new_in(folder.join("bin"))?;

@@ -9,13 +9,13 @@
 mod other_kernel;
 
 use std::env;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
 use crate::parts::Parts;
-use crate::{command, kernel, tools, xray};
+use crate::{command, grpc_clients, kernel, schemathesis, tools, xray};
 use kernel::Series;
 use other_kernel::Extent;
 
@@ -80,8 +80,7 @@ fn run_here(parts: &mut Parts, arguments: &Arguments) -> Result<()> {
             tools::install_missing(TOOLS)
         }
     })?;
-    let core = install_core(parts)?;
-    let core = core.as_deref();
+    let others = install_others(parts)?;
     if !arguments.stories {
         let all_but_stories = [
             "--workspace",
@@ -92,24 +91,41 @@ fn run_here(parts: &mut Parts, arguments: &Arguments) -> Result<()> {
             "--no-fail-fast",
         ];
         parts.run("host tests", || {
-            command::run(tests(&all_but_stories, core)?.args(filter))
+            command::run(tests(&all_but_stories, &others)?.args(filter))
         })?;
     }
     build_binary(parts)?;
     let stories = ["--package", "portmeter-tests"];
     parts.run("building the stories", || {
-        command::run(tests(&stories, core)?.arg("--no-run"))
+        command::run(tests(&stories, &others)?.arg("--no-run"))
     })?;
     parts.run("stories", || {
-        let mut stories = tests(&stories, core)?;
+        let mut stories = tests(&stories, &others)?;
         stories.args(filter).env("PORTMETER_BINARY", built_binary()?);
         // Built by the host tests, where those ran: a second build to upgrade to.
         stories.env("PORTMETER_OTHER_BINARY", target_folder()?.join("debug/portmeter"));
         command::run(&mut stories)
     })?;
     if is_everything {
-        parts.run("smoke on an older kernel", || smoke(core))?;
+        parts.run("smoke on an older kernel", || smoke(&others))?;
     }
+    Ok(())
+}
+
+/// Runs the stories whose name contains `filter`, with more variables set.
+pub(crate) fn run_stories(filter: &str, variables: &[(&str, String)]) -> Result<()> {
+    let mut parts = Parts::default();
+    parts.run("tools", || tools::install_missing(TOOLS))?;
+    let others = install_others(&mut parts)?;
+    build_binary(&mut parts)?;
+    parts.run("stories", || {
+        let mut stories = tests(&["--package", "portmeter-tests", "--", filter], &others)?;
+        stories
+            .env("PORTMETER_BINARY", built_binary()?)
+            .envs(variables.iter().cloned());
+        command::run(&mut stories)
+    })?;
+    parts.report();
     Ok(())
 }
 
@@ -123,15 +139,15 @@ fn run_on_kernel(parts: &mut Parts, series: &Series, arguments: &Arguments) -> R
     if let Some(reason) = kernel::reason_to_leave_out() {
         bail!("kernel {series} cannot be run here: {reason}");
     }
-    let core = install_core(parts)?;
+    let others = install_others(parts)?;
     build_binary(parts)?;
     parts.run("tests on the other kernel", || {
-        other_kernel::run(series, &extent, &built_binary()?, core.as_deref())
+        other_kernel::run(series, &extent, &built_binary()?, &others)
     })
 }
 
 /// Left out, with the reason, on a machine that cannot run another kernel; never in CI.
-fn smoke(core: Option<&Path>) -> Result<()> {
+fn smoke(others: &Others) -> Result<()> {
     match kernel::reason_to_leave_out() {
         Some(reason) if env::var("CI").is_ok_and(|value| value == "true") => {
             bail!("the smoke must not be left out here, and {reason}")
@@ -142,7 +158,7 @@ fn smoke(core: Option<&Path>) -> Result<()> {
         }
         None => {
             let series = other_kernel::SMOKE_KERNEL.parse().map_err(anyhow::Error::msg)?;
-            other_kernel::run(&series, &Extent::Smoke, &built_binary()?, core)
+            other_kernel::run(&series, &Extent::Smoke, &built_binary()?, others)
         }
     }
 }
@@ -162,23 +178,34 @@ fn built_binary() -> Result<PathBuf> {
     Ok(target_folder()?.join("release/portmeter"))
 }
 
-/// The core that the tests run, installed if need be.
-fn install_core(parts: &mut Parts) -> Result<Option<PathBuf>> {
-    let mut core = None;
+/// Programs that the tests run and no Debian package has, each with the variable that names it.
+type Others = Vec<(&'static str, PathBuf)>;
+
+/// Installed if need be.
+fn install_others(parts: &mut Parts) -> Result<Others> {
+    let mut others = Others::new();
     parts.run("Xray core", || {
-        core = xray::core()?;
+        others.extend(xray::core()?.map(|core| (xray::VARIABLE, core)));
         Ok(())
     })?;
-    Ok(core)
+    parts.run("gRPC clients", || {
+        others.extend(grpc_clients::grpcurl()?.map(|grpcurl| (grpc_clients::VARIABLE, grpcurl)));
+        Ok(())
+    })?;
+    parts.run("schemathesis", || {
+        others.extend(schemathesis::program()?.map(|program| (schemathesis::VARIABLE, program)));
+        Ok(())
+    })?;
+    Ok(others)
 }
 
 /// `cargo test`, with nothing left out where nothing has to be.
-fn tests(arguments: &[&str], core: Option<&Path>) -> Result<Command> {
+fn tests(arguments: &[&str], others: &Others) -> Result<Command> {
     let mut tests = command::cargo();
-    tests.arg("test").args(arguments);
-    if let Some(core) = core {
-        tests.env(xray::VARIABLE, core);
-    }
+    tests
+        .arg("test")
+        .args(arguments)
+        .envs(others.iter().map(|(name, path)| (name, path)));
     if tools::is_root()? {
         tests.env(REQUIRE_ROOT, "1");
     }

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
+use super::Others;
 use crate::kernel::{self, Job, Series};
-use crate::{command, workspace_root, xray};
+use crate::{command, workspace_root};
 
 /// The kernel of the smoke: the oldest that Portmeter is tested on, without TCX and with the devices that other
 /// kernels may lack.
@@ -39,11 +40,11 @@ pub(super) enum Extent<'a> {
     Smoke,
 }
 
-/// Runs the tests on the newest Debian kernel of a series, with the given `portmeter` and Xray core.
-pub(super) fn run(series: &Series, extent: &Extent<'_>, binary: &Path, core: Option<&Path>) -> Result<()> {
+/// Runs the tests on the newest Debian kernel of a series, with the given `portmeter` and other programs.
+pub(super) fn run(series: &Series, extent: &Extent<'_>, binary: &Path, others: &Others) -> Result<()> {
     let binary = path_text(binary)?;
-    let core = core.map(path_text).transpose()?;
-    let core = core.as_deref().map(|core| (xray::VARIABLE, core));
+    let others = others.iter().map(|(name, path)| Ok((*name, path_text(path)?)));
+    let others = others.collect::<Result<Vec<_>>>()?;
     let environment = [
         ("PORTMETER_BINARY", binary.as_str()),
         ("PORTMETER_REQUIRE_ROOT", "1"),
@@ -54,7 +55,7 @@ pub(super) fn run(series: &Series, extent: &Extent<'_>, binary: &Path, core: Opt
         folder: workspace_root(),
         environment: environment
             .into_iter()
-            .chain(core)
+            .chain(others.iter().map(|(name, path)| (*name, path.as_str())))
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .collect(),
         commands: commands(extent, built)?,

@@ -1,31 +1,18 @@
-//! `cargo xtask bench rest`: requests per second and latency of the REST gateway in a real `portmeter run`, beside a
-//! bare axum route that returns the same bytes.
-//!
-//! One load generator (wrk, 32 connections) shares the machine with the server under test. The two servers take
-//! turns within each round, so that a machine whose speed drifts slows both; what counts is the ratio of medians.
+//! Beside a bare axum route that returns the same bytes: what the gateway and the agent take, and HTTP does not.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-use super::process::{Running, wait_until};
-use super::statistics::{self, verdict};
-use crate::{command, tools, workspace_root};
+use super::super::portmeter::API_KEY;
+use super::super::process::{Running, wait_until};
+use super::super::statistics::verdict;
+use super::wrk::{Figures, Load, median};
+use super::{Arguments, P99_MAX_MS};
+use crate::{command, workspace_root};
 
-/// Options of `cargo xtask bench rest`.
-#[derive(clap::Args)]
-pub(crate) struct Arguments {
-    /// Rounds; each measures every server once for every route.
-    #[arg(long, default_value_t = 5)]
-    rounds: usize,
-    /// Seconds of one measurement.
-    #[arg(long, default_value_t = 5)]
-    seconds: u32,
-}
-
-const API_KEY: &str = "bench-key-0123456789";
 const GATEWAY: &str = "127.0.0.1:18000";
 const BARE: &str = "127.0.0.1:18001";
 const GRPC: &str = "127.0.0.1:18002";
@@ -33,7 +20,6 @@ const METRICS: &str = "127.0.0.1:18003";
 const INSTANCE: &str = "bench-rest";
 const CONNECTION_COUNT: u32 = 32;
 const KEY_COUNT: usize = 100;
-const P99_MAX_MS: f64 = 10.0;
 
 /// A route to measure, and the share of the bare route's requests per second that it should reach.
 struct Route {
@@ -43,23 +29,16 @@ struct Route {
     goal: f64,
 }
 
-/// What wrk says of one measurement.
-#[derive(Clone, Copy)]
-struct Figures {
-    requests_per_second: f64,
-    p50_ms: f64,
-    p99_ms: f64,
-}
-
-pub(crate) fn run(arguments: &Arguments) -> Result<()> {
-    tools::install_missing(&[("curl", "curl"), ("wrk", "wrk")])?;
-    ensure!(
-        tools::is_on_path("wrk"),
-        "there is no wrk to make the load with: apt-get install wrk"
-    );
-    let build = |extra: &[&str]| command::run(command::cargo().args(["build", "--release"]).args(extra));
-    build(&["--package", "portmeter"])?;
-    build(&["--package", "portmeter-gateway", "--example", "bare_route"])?;
+pub(super) fn run(arguments: &Arguments) -> Result<()> {
+    let bare_route = [
+        "build",
+        "--release",
+        "--package",
+        "portmeter-gateway",
+        "--example",
+        "bare_route",
+    ];
+    command::run(command::cargo().args(bare_route))?;
 
     let folder = workspace_root().join("target/bench-rest");
     let _ = std::fs::remove_dir_all(&folder);
@@ -92,7 +71,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         "{:<26} {:>8} {:>10} {:>8} {:>8}   {:<6} goal",
         "route", "bytes", "req/s", "p50 ms", "p99 ms", "ratio"
     );
-    for route in &routes {
+    for route in routes.iter().filter(|route| route.path.contains(&arguments.route)) {
         measure(route, arguments, &folder)?;
     }
     drop(agent);
@@ -109,10 +88,16 @@ fn measure(route: &Route, arguments: &Arguments, folder: &Path) -> Result<()> {
             .arg(&file),
     )?;
     wait_until("the bare route answers", || std::net::TcpStream::connect(BARE).is_ok())?;
+    let load = |address| Load {
+        address,
+        path: &route.path,
+        connection_count: CONNECTION_COUNT,
+        seconds: arguments.seconds,
+    };
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
     for _ in 0..arguments.rounds {
-        ours.push(wrk(GATEWAY, &route.path, arguments.seconds)?);
-        theirs.push(wrk(BARE, &route.path, arguments.seconds)?);
+        ours.push(load(GATEWAY).run(Command::new("wrk"))?);
+        theirs.push(load(BARE).run(Command::new("wrk"))?);
     }
     drop(bare);
     let (ours, theirs) = (median(&ours), median(&theirs));
@@ -162,57 +147,4 @@ fn curl(extra: &[&str], path: &str) -> Result<String> {
         .output()?;
     ensure!(output.status.success(), "GET {path} failed");
     Ok(String::from_utf8(output.stdout)?)
-}
-
-fn wrk(address: &str, path: &str, seconds: u32) -> Result<Figures> {
-    let output = Command::new("wrk")
-        .args([
-            "--threads",
-            "1",
-            "--connections",
-            &CONNECTION_COUNT.to_string(),
-            "--latency",
-        ])
-        .args([
-            "--duration",
-            &format!("{seconds}s"),
-            "--header",
-            &format!("X-API-Key: {API_KEY}"),
-        ])
-        .arg(format!("http://{address}{path}"))
-        .output()?;
-    let text = String::from_utf8(output.stdout)?;
-    ensure!(!text.contains("Non-2xx"), "{address} answered with errors:\n{text}");
-    let value = |label: &str| {
-        let line = text.lines().find(|line| line.trim_start().starts_with(label));
-        line.and_then(|line| line.split_whitespace().nth(1))
-            .with_context(|| format!("wrk did not say {label}:\n{text}"))
-    };
-    Ok(Figures {
-        requests_per_second: value("Requests/sec:")?.parse()?,
-        p50_ms: milliseconds(value("50%")?)?,
-        p99_ms: milliseconds(value("99%")?)?,
-    })
-}
-
-/// wrk writes `850.00us`, `1.20ms` or `1.05s`.
-fn milliseconds(text: &str) -> Result<f64> {
-    for (unit, factor) in [("us", 0.001), ("ms", 1.0), ("s", 1_000.0)] {
-        if let Some(number) = text.strip_suffix(unit) {
-            return Ok(number.parse::<f64>()? * factor);
-        }
-    }
-    bail!("wrk's time {text} has no known unit")
-}
-
-fn median(figures: &[Figures]) -> Figures {
-    let of = |pick: fn(&Figures) -> f64| {
-        let values: Vec<f64> = figures.iter().map(pick).collect();
-        statistics::median(&values)
-    };
-    Figures {
-        requests_per_second: of(|one| one.requests_per_second),
-        p50_ms: of(|one| one.p50_ms),
-        p99_ms: of(|one| one.p99_ms),
-    }
 }
