@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{Read as _, Write as _};
-use std::net::{Shutdown, TcpStream};
+use std::net::TcpStream;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -58,14 +58,12 @@ pub fn connect(host: &Namespace, address: &str) -> Result<TcpStream> {
     Ok(stream)
 }
 
-/// Sends `request` and reads until the server closes the connection. A server that has heard enough may close it while
-/// something is still being sent.
+/// Sends `request` and reads until the server closes the connection, which the request must ask for or deserve. A server
+/// that has heard enough may close it while something is still being sent; what it said until then counts. This side
+/// stays open: a server may take half a close for a client that has left.
 pub fn exchange(host: &Namespace, address: &str, request: &[u8]) -> Result<Reply> {
     let mut stream = connect(host, address)?;
-    let sent = stream.write_all(request);
-    if sent.is_ok() {
-        let _ = stream.shutdown(Shutdown::Write);
-    }
+    let _ = stream.write_all(request);
     read_to_end(&mut stream)
 }
 
