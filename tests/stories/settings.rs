@@ -142,6 +142,8 @@ fn a_link_follows_its_settings_at_once() -> Result<()> {
 fn what_root_would_obey_cannot_be_set() -> Result<()> {
     let pair = Pair::new()?;
     let agent = Agent::started(&pair.server)?;
+    // Nearly as much of what only its client knows as is kept.
+    save(&agent, json!({"kept": "x".repeat(65_500)}))?;
     let before = settings(&agent)?;
     for (path, body) in [
         ("xray.service_name", json!({"xray": {"service_name": "ssh"}})),
@@ -157,7 +159,7 @@ fn what_root_would_obey_cannot_be_set() -> Result<()> {
         ("ui.theme", json!({"ui": {"theme": {"dark": true}}})),
         ("ui", json!({"ui": "dark"})),
         ("xray.server_host", json!({"xray": {"server_host": "a b"}})),
-        ("extra", json!({"kept": "x".repeat(65_500), "more": "x".repeat(10)})),
+        ("extra", json!({"more": "x".repeat(100)})),
     ] {
         let answer = agent.rest().post("/api/settings", Some(body))?;
         let error = answer.body["error"].as_str().unwrap_or_default();

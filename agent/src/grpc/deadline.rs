@@ -13,7 +13,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use http::{HeaderMap, Request, Response};
-use http_body::Frame;
+use http_body::{Body as _, Frame};
 use http_body_util::{BodyStream, StreamBody};
 use portmeter_proto::reason::Reason;
 use tokio::time::{Instant, sleep_until, timeout_at};
@@ -96,7 +96,12 @@ async fn until<F: Future>(deadline: Instant, call: F) -> Option<F::Output> {
 }
 
 /// A body that ends at the deadline with the status that says so, unless it has ended by itself.
+///
+/// One without a frame stays what it is: clients take an error only from headers that end the stream.
 fn ending_at(deadline: Instant, body: Body) -> Body {
+    if body.is_end_stream() {
+        return body;
+    }
     let frames = stream::unfold(Some(BodyStream::new(body)), move |frames| async move {
         let mut frames = frames?;
         match timeout_at(deadline, frames.next()).await {
@@ -214,5 +219,11 @@ mod tests {
         let ended = Body::new(StreamBody::new(frames()));
         let body = ending_at(Instant::now() + Duration::from_secs(600), ended);
         assert!(body.collect().await.unwrap().trailers().is_none());
+    }
+
+    #[test]
+    fn an_error_stays_in_headers_that_end_the_stream() {
+        let body = ending_at(Instant::now() + Duration::from_secs(600), Body::empty());
+        assert!(body.is_end_stream());
     }
 }

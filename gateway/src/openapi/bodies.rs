@@ -196,7 +196,9 @@ pub(crate) struct UserCreation {
 /// Whose alias is to be what. One of `email` and `uuid`, or both of the same user.
 #[derive(ToSchema)]
 pub(crate) struct UserAliasWanted {
+    #[schema(min_length = 1)]
     email: Option<String>,
+    #[schema(min_length = 1)]
     uuid: Option<String>,
     /// An empty one removes it.
     #[schema(max_length = 255)]
