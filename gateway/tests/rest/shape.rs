@@ -97,6 +97,18 @@ impl Differences<'_> {
         }
         self.compare_sums(place, values);
         self.compare_sizes(place, shapes, values);
+        self.compare_addresses(place, values);
+    }
+
+    /// Where there is no address there is no port either.
+    fn compare_addresses(&mut self, place: &str, values: &Map<String, Value>) {
+        let url = values.get("url").and_then(Value::as_str);
+        if let (Some(url), Some(port)) = (url, values.get("port").and_then(Value::as_u64))
+            && url.is_empty() != (port == 0)
+        {
+            self.found
+                .push(format!("{place}: {url:?} does not go with port {port}"));
+        }
     }
 
     /// Bytes of both directions together are the total.
