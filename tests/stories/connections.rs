@@ -25,6 +25,7 @@ use crate::Story;
 
 pub(crate) const STORIES: &[Story] = &[
     ("opened_and_closed", opened_and_closed),
+    ("without_room_for_a_mark", without_room_for_a_mark),
     ("half_open", half_open),
     ("completed_by_a_cookie", completed_by_a_cookie),
     ("refused", refused),
@@ -62,6 +63,20 @@ fn opened_and_closed() -> Result<()> {
             active: 0,
         },
     )
+}
+
+/// Where a socket has no memory left for what the programs keep with it, its end is not told: it counts as opened, and
+/// not as open for ever.
+fn without_room_for_a_mark() -> Result<()> {
+    needs::kernel(6, 7, "net.core.optmem_max of a namespace")?;
+    let pair = Pair::new()?;
+    let agent = Agent::started(&pair.server)?;
+    let key = agent.rest().create_key("customer")?;
+    let address = SocketAddr::new(SERVER_V4.into(), key.port);
+    pair.server.sysctl("net/core/optmem_max", "1")?;
+    turnover::come_and_go(&pair.server, &pair.client, address, 100, Ending::ClientCloses)?;
+    settle::tcp_is_over(&pair.server, &pair.client)?;
+    every_face_shows(&agent, &key, Connections { opened: 100, active: 0 })
 }
 
 /// 2,000 of which only the first packet comes, from senders that never answer.

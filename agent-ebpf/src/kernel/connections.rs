@@ -74,10 +74,15 @@ fn opened(event: *mut bpf_sock_ops) {
     let is_marked = mark(socket(event), slot);
     // SAFETY: as above. The flags that others have set stay.
     let reports = unsafe { bpf_sock_ops_cb_flags_set(event, (flags | BPF_SOCK_OPS_STATE_CB_FLAG) as i32) };
-    if !is_marked || reports != 0 {
-        // Its end will not be told: better missing among the open ones now than there for ever.
-        log::mark_missing(port);
+    if is_marked && reports == 0 {
+        return;
+    }
+    // Its end will not be told: better missing among the open ones now than there for ever.
+    log::mark_missing(port);
+    if is_marked {
         close(socket(event), event);
+    } else {
+        add(slot, port, Figure::Closed);
     }
 }
 
