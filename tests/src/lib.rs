@@ -10,6 +10,7 @@
 //! asks for a condition, and a story that never sees it fails and says which one.
 
 pub mod agent;
+pub mod bare_grpc;
 pub mod bpftool;
 pub mod capture;
 pub mod cgroup;

@@ -1,14 +1,13 @@
 //! Users of the panel are keys; and keys that are asked for over gRPC by who asks twice, or does not wait.
 
 use std::collections::BTreeSet;
-use std::fs;
-use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use portmeter_proto::reason::Reason;
 use portmeter_proto::v1::CreateKeyRequest;
 use portmeter_tests::agent::Agent;
+use portmeter_tests::bare_grpc::end_of_call;
 use portmeter_tests::network::Pair;
 use portmeter_tests::rest::Key;
 use portmeter_tests::xray::{Client, Link, Site, Supervised, listening_ports};
@@ -127,37 +126,14 @@ fn a_request_makes_one_key() -> Result<()> {
 fn a_deadline_is_told() -> Result<()> {
     let pair = Pair::new()?;
     let agent = Agent::started(&pair.server)?;
-    let folder = tempfile::tempdir()?;
-    let empty_message = folder.path().join("empty_message");
-    fs::write(&empty_message, [0; 5])?;
+    let socket = agent.run_folder().join("agent.sock");
     for (method, timeout, status) in [
-        ("KeyService/ListKeys", "10S", 0),
-        ("KeyService/ListKeys", "1n", 4),
-        ("TrafficService/WatchTraffic", "300m", 4),
+        ("KeyService/ListKeys", "10S", "0"),
+        ("KeyService/ListKeys", "1n", "4"),
+        ("TrafficService/WatchTraffic", "300m", "4"),
     ] {
-        let mut curl = Command::new("curl");
-        curl.args([
-            "--silent",
-            "--show-error",
-            "--http2-prior-knowledge",
-            "--max-time",
-            "30",
-        ])
-        .arg("--unix-socket")
-        .arg(agent.run_folder().join("agent.sock"))
-        .args(["--header", "content-type: application/grpc", "--header", "te: trailers"])
-        .args(["--header", &format!("grpc-timeout: {timeout}")])
-        .arg("--data-binary")
-        .arg(format!("@{}", empty_message.display()))
-        .args(["--dump-header", "-", "--output", "/dev/null"])
-        .arg(format!("http://agent/portmeter.v1.{method}"));
-        // An answer that comes before the request was read ends the stream in a way that curl complains of afterwards.
-        let output = curl.output().context("starting curl")?;
-        let headers = String::from_utf8_lossy(&output.stdout);
-        ensure!(
-            headers.contains(&format!("grpc-status: {status}")),
-            "{method} within {timeout}: {headers}"
-        );
+        let end = end_of_call(&socket, method, timeout)?;
+        ensure!(end["grpc-status"] == status, "{method} within {timeout}: {end:?}");
     }
     Ok(())
 }
