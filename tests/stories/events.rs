@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result, ensure};
 use portmeter_tests::agent::Agent;
+use portmeter_tests::command;
 use portmeter_tests::events::{self, Row, Watch};
 use portmeter_tests::network::Pair;
 use portmeter_tests::rest::Rest;
@@ -128,7 +129,25 @@ fn both_faces_agree(agent: &Agent<'_>, listed: &[Value]) -> Result<()> {
             "{event:?} is {row}"
         );
     }
+    let printed = printed(agent, followed.len())?;
+    for (event, line) in followed.iter().zip(&printed) {
+        ensure!(
+            line["id"] == event.id && line["message"] == event.message.as_str(),
+            "{event:?} is {line}"
+        );
+    }
+    ensure!(printed.len() == followed.len(), "{printed:?}");
+    let newest = self::printed(agent, 2)?;
+    ensure!(printed.ends_with(&newest) && newest.len() == 2, "{newest:?}");
     Ok(())
+}
+
+/// The newest events as the command line prints them, the newest last.
+fn printed(agent: &Agent<'_>, count: usize) -> Result<Vec<Value>> {
+    let count = count.to_string();
+    let words = ["events", "--json", "--count", &count, "--instance", agent.instance()];
+    let lines = command::output(&mut agent.wrapped(&words))?;
+    lines.lines().map(|line| Ok(serde_json::from_str(line)?)).collect()
 }
 
 fn runs_are_told_and_followed() -> Result<()> {

@@ -12,7 +12,6 @@ use portmeter_proto::v1::{
 };
 use prost_types::Timestamp;
 use serde::Serialize;
-use tonic::Code;
 use utoipa::ToSchema;
 
 use super::one_of_each_email;
@@ -102,11 +101,7 @@ async fn domains(gateway: &Gateway) -> Result<Vec<DomainUsage>, Failure> {
         limit: DOMAINS,
         ..ListDomainsRequest::default()
     };
-    match gateway.domains().list_domains(request).await {
-        Ok(answer) => Ok(answer.into_inner().domains),
-        Err(status) if status.code() == Code::Unimplemented => Ok(Vec::new()),
-        Err(status) => Err(status.into()),
-    }
+    Ok(gateway.domains().list_domains(request).await?.into_inner().domains)
 }
 
 impl<'a> Stats<'a> {

@@ -2122,7 +2122,8 @@ pub mod get_event_statistics_response {
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct WatchEventsRequest {
-    /// The id of the last event that the caller has; only new ones when absent.
+    /// The id of the last event that the caller has; only new ones when absent. What is no longer kept is left out; an id
+    /// that no event has had is INVALID_ARGUMENT.
     #[prost(uint64, optional, tag = "1")]
     pub after_id: ::core::option::Option<u64>,
 }
