@@ -73,7 +73,9 @@ fn the_page_about_rest() -> Result<()> {
 fn schemathesis_finds_the_document_true() -> Result<()> {
     let schemathesis = needs::schemathesis()?;
     let pair = Pair::new()?;
-    let agent = Agent::started(&pair.server)?;
+    // Room for every key that is asked for.
+    let mut agent = Agent::new(&pair.server)?.variable("PORTMETER_CAPTURE__PORTS", "10001-14000");
+    agent.start()?;
     for key in agent.rest().create_keys(3)? {
         let address = (SERVER_V4, key.port).into();
         udp::echoed(&pair.server, &pair.client, address, &[1_000])?;
