@@ -53,47 +53,27 @@ async fn every_change_of_a_key_is_told_once_and_in_order() {
     let lab = Lab::new();
     let store = lab.start();
     let key = create(&store, "alice").await;
-    store
-        .update_key(
-            key.id,
-            KeyUpdate {
-                name: Some("bob".to_owned()),
-                ..KeyUpdate::default()
-            },
-        )
-        .await
-        .unwrap();
-    store
-        .update_key(
-            key.id,
-            KeyUpdate {
-                is_active: Some(false),
-                ..KeyUpdate::default()
-            },
-        )
-        .await
-        .unwrap();
-    store
-        .update_key(
-            key.id,
-            KeyUpdate {
-                name: Some("bob".to_owned()),
-                is_active: Some(false),
-                ..KeyUpdate::default()
-            },
-        )
-        .await
-        .unwrap();
-    store
-        .update_key(
-            key.id,
-            KeyUpdate {
-                is_active: Some(true),
-                ..KeyUpdate::default()
-            },
-        )
-        .await
-        .unwrap();
+    let update = KeyUpdate {
+        name: Some("bob".to_owned()),
+        ..KeyUpdate::default()
+    };
+    store.update_key(key.id, update).await.unwrap();
+    let update = KeyUpdate {
+        is_active: Some(false),
+        ..KeyUpdate::default()
+    };
+    store.update_key(key.id, update).await.unwrap();
+    let update = KeyUpdate {
+        name: Some("bob".to_owned()),
+        is_active: Some(false),
+        ..KeyUpdate::default()
+    };
+    store.update_key(key.id, update).await.unwrap();
+    let update = KeyUpdate {
+        is_active: Some(true),
+        ..KeyUpdate::default()
+    };
+    store.update_key(key.id, update).await.unwrap();
     let regenerated = store.regenerate_key(key.id).await.unwrap();
     store.reset_traffic(key.id).await.unwrap();
     store.reset_history(key.id).await.unwrap();
@@ -188,26 +168,16 @@ async fn no_event_holds_a_secret() {
         ..RestoredConfiguration::default()
     };
     let made = store.restore_configuration(restored).await.unwrap().created.remove(0);
-    store
-        .update_key(
-            made.id,
-            KeyUpdate {
-                is_active: Some(false),
-                ..KeyUpdate::default()
-            },
-        )
-        .await
-        .unwrap();
-    store
-        .update_key(
-            made.id,
-            KeyUpdate {
-                name: Some("named".to_owned()),
-                ..KeyUpdate::default()
-            },
-        )
-        .await
-        .unwrap();
+    let update = KeyUpdate {
+        is_active: Some(false),
+        ..KeyUpdate::default()
+    };
+    store.update_key(made.id, update).await.unwrap();
+    let update = KeyUpdate {
+        name: Some("named".to_owned()),
+        ..KeyUpdate::default()
+    };
+    store.update_key(made.id, update).await.unwrap();
     store.delete_key(made.id).await.unwrap();
     store.delete_key(key.id).await.unwrap();
 

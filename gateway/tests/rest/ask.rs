@@ -42,6 +42,13 @@ pub(crate) struct Answer {
     pub(crate) bytes: Bytes,
 }
 
+/// An agent with so many keys, and a client of its gateway.
+pub(crate) fn with_keys(n_keys: u32) -> (Agent, Client) {
+    let agent = Agent::with_keys(n_keys);
+    let client = Client::of(&agent);
+    (agent, client)
+}
+
 impl Client {
     /// A client with the right key.
     pub(crate) fn of(agent: &Agent) -> Self {

@@ -2,16 +2,9 @@
 
 use serde_json::json;
 
-use crate::agent::Agent;
-use crate::ask::{Answer, Client};
+use crate::ask::{Answer, Client, with_keys};
 
 const NAME: &str = "20250805_115900__create__config.json";
-
-fn with_keys(n_keys: u32) -> (Agent, Client) {
-    let agent = Agent::with_keys(n_keys);
-    let client = Client::of(&agent);
-    (agent, client)
-}
 
 async fn restore(client: &Client, body: &str) -> Answer {
     client.send("POST", &format!("/api/backups/{NAME}/restore"), body).await

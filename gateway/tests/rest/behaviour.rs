@@ -5,13 +5,7 @@ use portmeter_proto::reason::Reason;
 use serde_json::json;
 
 use crate::agent::Agent;
-use crate::ask::Client;
-
-fn with_keys(n_keys: u32) -> (Agent, Client) {
-    let agent = Agent::with_keys(n_keys);
-    let client = Client::of(&agent);
-    (agent, client)
-}
+use crate::ask::{Client, with_keys};
 
 #[tokio::test]
 async fn a_key_is_made_shown_changed_and_deleted() {

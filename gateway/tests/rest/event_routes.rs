@@ -2,17 +2,10 @@
 
 use serde_json::{Value, json};
 
-use crate::agent::Agent;
-use crate::ask::Client;
+use crate::ask::{Client, with_keys};
 
 /// The stand-in's events are of another year.
 const ALL: &str = "hours=87600";
-
-fn client() -> (Agent, Client) {
-    let agent = Agent::with_keys(1);
-    let client = Client::of(&agent);
-    (agent, client)
-}
 
 /// The actions that a query gives.
 async fn actions(client: &Client, query: &str) -> Vec<String> {
@@ -33,7 +26,7 @@ async fn actions(client: &Client, query: &str) -> Vec<String> {
 
 #[tokio::test]
 async fn events_are_newest_first_and_as_many_as_wanted() {
-    let (_agent, client) = client();
+    let (_agent, client) = with_keys(1);
     let all: Vec<String> = (1..=12).rev().map(|id| id.to_string()).collect();
     assert_eq!(actions(&client, ALL).await, all);
     assert_eq!(actions(&client, &format!("{ALL}&limit=2")).await, ["12", "11"]);
@@ -42,7 +35,7 @@ async fn events_are_newest_first_and_as_many_as_wanted() {
 
 #[tokio::test]
 async fn filters_are_exact_and_combine() {
-    let (_agent, client) = client();
+    let (_agent, client) = with_keys(1);
     for (filter, expected) in [
         ("type=USER", &["11", "1"][..]),
         ("severity=ERROR", &["12", "9", "6", "3"]),
@@ -62,7 +55,7 @@ async fn filters_are_exact_and_combine() {
 
 #[tokio::test]
 async fn many_events_are_read_in_pages() {
-    let (agent, client) = client();
+    let (agent, client) = with_keys(1);
     agent.set_event_count(2_500);
     let found = actions(&client, &format!("{ALL}&limit=2200")).await;
     assert_eq!((found.len(), agent.n_event_pages()), (2_200, 3));
@@ -73,7 +66,7 @@ async fn many_events_are_read_in_pages() {
 
 #[tokio::test]
 async fn a_row_has_what_is_known_of_an_event() {
-    let (_agent, client) = client();
+    let (_agent, client) = with_keys(1);
     let body = client.get(&format!("/api/events?{ALL}&limit=2")).await.ok();
     let expected = json!([
         {
@@ -90,7 +83,7 @@ async fn a_row_has_what_is_known_of_an_event() {
 
 #[tokio::test]
 async fn numbers_add_up_to_the_list() {
-    let (_agent, client) = client();
+    let (_agent, client) = with_keys(1);
     let body = client.get(&format!("/api/events/stats?{ALL}")).await.ok();
     let sum = |map: &Value| {
         map.as_object()

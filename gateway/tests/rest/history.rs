@@ -6,14 +6,7 @@ use portmeter_proto::v1::CycleRule;
 use portmeter_proto::v1::cycle_rule::Rule;
 use serde_json::{Value, json};
 
-use crate::agent::Agent;
-use crate::ask::Client;
-
-fn with_keys(n_keys: u32) -> (Agent, Client) {
-    let agent = Agent::with_keys(n_keys);
-    let client = Client::of(&agent);
-    (agent, client)
-}
+use crate::ask::with_keys;
 
 #[tokio::test]
 async fn totals_are_sums_over_all_keys() {

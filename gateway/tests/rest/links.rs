@@ -8,13 +8,7 @@ use serde_json::{Value, json};
 
 use crate::agent::engine::{PUBLIC_KEY, SHORT_ID};
 use crate::agent::{Agent, MAX_PORTS};
-use crate::ask::{Client, config};
-
-fn with_keys(n_keys: u32) -> (Agent, Client) {
-    let agent = Agent::with_keys(n_keys);
-    let client = Client::of(&agent);
-    (agent, client)
-}
+use crate::ask::{Client, config, with_keys};
 
 /// The link of key `index`, as the agent says it.
 fn link_of(agent: &Agent, index: usize) -> String {

@@ -4,13 +4,7 @@ use portmeter_gateway::PanelAuth;
 use serde_json::{Value, json};
 
 use crate::agent::Agent;
-use crate::ask::Client;
-
-fn with_keys(n_keys: u32) -> (Agent, Client) {
-    let agent = Agent::with_keys(n_keys);
-    let client = Client::of(&agent);
-    (agent, client)
-}
+use crate::ask::{Client, with_keys};
 
 #[tokio::test]
 async fn a_dashboard_ends_today_and_has_an_entry_a_day() {

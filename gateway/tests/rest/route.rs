@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::agent::Agent;
-use crate::ask::{Answer, Client};
+use crate::ask::{Answer, Client, with_keys};
 use crate::shape::Shapes;
 
 /// The stand-in's token of key 1, and a backup that it has.
@@ -52,9 +52,7 @@ pub(crate) fn contract() -> Contract {
 
 /// An agent with three keys, and a client of its gateway.
 pub(crate) fn three_keys() -> (Agent, Client) {
-    let agent = Agent::with_keys(3);
-    let client = Client::of(&agent);
-    (agent, client)
+    with_keys(3)
 }
 
 impl Route {

@@ -6,17 +6,11 @@ use portmeter_proto::v1::CheckStatus;
 use serde_json::json;
 
 use crate::agent::Agent;
-use crate::ask::Client;
-
-fn pair() -> (Agent, Client) {
-    let agent = Agent::with_keys(1);
-    let client = Client::of(&agent);
-    (agent, client)
-}
+use crate::ask::{Client, with_keys};
 
 #[tokio::test]
 async fn ping_answers_anybody_whatever_the_agent_does() {
-    let (agent, client) = pair();
+    let (agent, client) = with_keys(1);
     agent.set_failure(Some((Reason::Unavailable, "gone")));
     for api_key in [None, Some("wrong")] {
         let answer = client.with_key(api_key).get("/api/ping").await.ok();
@@ -26,7 +20,7 @@ async fn ping_answers_anybody_whatever_the_agent_does() {
 
 #[tokio::test]
 async fn the_target_is_in_the_body_or_else_in_the_query() {
-    let (agent, client) = pair();
+    let (agent, client) = with_keys(1);
     for (target, body, service, restarted) in [
         ("", r#"{"target":"ui"}"#, "ui", "agent"),
         ("?target=nextjs", r#"{"target":"xray"}"#, "xray", "xray"),
@@ -44,7 +38,7 @@ async fn the_target_is_in_the_body_or_else_in_the_query() {
 
 #[tokio::test]
 async fn nothing_else_is_restarted() {
-    let (agent, client) = pair();
+    let (agent, client) = with_keys(1);
     for (target, body, shown) in [
         ("", "", ""),
         ("", r#"{"target":"sshd"}"#, "sshd"),
@@ -63,7 +57,7 @@ async fn nothing_else_is_restarted() {
 
 #[tokio::test]
 async fn what_nobody_runs_cannot_be_restarted() {
-    let (agent, client) = pair();
+    let (agent, client) = with_keys(1);
     agent.set_unmanaged();
     agent.remove_front_end();
     let restart = async |target: &str| {
@@ -83,7 +77,7 @@ async fn what_nobody_runs_cannot_be_restarted() {
 
 #[tokio::test]
 async fn services_are_called_by_their_units() {
-    let (_agent, client) = pair();
+    let (_agent, client) = with_keys(1);
     let status = client.get("/api/system/status").await.ok();
     assert_eq!(
         status["ui"],
@@ -95,7 +89,7 @@ async fn services_are_called_by_their_units() {
 
 #[tokio::test]
 async fn shares_of_the_host() {
-    let (_agent, client) = pair();
+    let (_agent, client) = with_keys(1);
     let body = client.get("/api/system/resources").await.ok();
     assert_eq!(body["cpu"], json!({"percent": 12.5, "count": 2}));
     assert_eq!((&body["memory"]["percent"], &body["ram"]), (&json!(25.0), &json!(25.0)));
@@ -108,7 +102,7 @@ async fn shares_of_the_host() {
 
 #[tokio::test]
 async fn a_run_counts_and_says_why_something_failed() {
-    let (_agent, client) = pair();
+    let (_agent, client) = with_keys(1);
     let body = client.get("/api/tests/run").await.ok();
     let summary = json!({"passed": 2, "failed": 1, "errors": 0, "total": 3});
     assert_eq!((&body["results"], &body["summary"]), (&summary, &summary));
@@ -126,7 +120,7 @@ async fn a_run_counts_and_says_why_something_failed() {
 
 #[tokio::test]
 async fn one_check_runs_alone_and_an_unknown_one_is_an_error_of_its_own() {
-    let (agent, client) = pair();
+    let (agent, client) = with_keys(1);
     let one = client.get("/api/tests/run?path=clock").await.ok();
     assert_eq!(
         one["tests"],
@@ -168,7 +162,7 @@ async fn one_check_runs_alone_and_an_unknown_one_is_an_error_of_its_own() {
 
 #[tokio::test]
 async fn the_status_tells_of_a_run() {
-    let (agent, client) = pair();
+    let (agent, client) = with_keys(1);
     let before = client.get("/api/tests/status").await.ok();
     assert_eq!(
         (&before["status"], &before["last_run"]),

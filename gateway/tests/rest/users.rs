@@ -3,14 +3,7 @@
 use portmeter_proto::reason::Reason;
 use serde_json::{Value, json};
 
-use crate::agent::Agent;
-use crate::ask::Client;
-
-fn with_keys(n_keys: u32) -> (Agent, Client) {
-    let agent = Agent::with_keys(n_keys);
-    let client = Client::of(&agent);
-    (agent, client)
-}
+use crate::ask::{Client, with_keys};
 
 async fn post(client: &Client, path: &str, body: Value) -> Value {
     client.send("POST", path, &body.to_string()).await.ok()

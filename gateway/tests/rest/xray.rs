@@ -6,16 +6,10 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 use crate::agent::Agent;
-use crate::ask::{Client, config};
+use crate::ask::{Client, config, with_keys};
 
 /// A client that nobody knows.
 const STRANGER: &str = "00000000-0000-4000-8000-00000000000c";
-
-fn with_keys(n_keys: u32) -> (Agent, Client) {
-    let agent = Agent::with_keys(n_keys);
-    let client = Client::of(&agent);
-    (agent, client)
-}
 
 #[tokio::test]
 async fn drift_is_shown_both_ways_until_it_is_repaired() {
