@@ -3,11 +3,12 @@
 use std::io::Write as _;
 
 use anyhow::Result;
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::SecondsFormat;
 use portmeter_proto::v1::event_service_client::EventServiceClient;
 use portmeter_proto::v1::{Event, EventSeverity, ListEventsRequest, WatchEventsRequest};
 use serde_json::json;
 
+use super::moment::moment;
 use super::running_agent::{RunningAgent, refusal};
 
 /// Which agent, and how events are shown.
@@ -92,9 +93,8 @@ fn as_json(event: &Event) -> String {
 }
 
 fn time(event: &Event) -> String {
-    let at = event.occurred_at.unwrap_or_default();
-    let at = DateTime::<Utc>::from_timestamp(at.seconds, u32::try_from(at.nanos).unwrap_or_default());
-    at.unwrap_or_default().to_rfc3339_opts(SecondsFormat::Secs, true)
+    let at = event.occurred_at.and_then(moment).unwrap_or_default();
+    at.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
 /// The words that REST has for both.

@@ -7,6 +7,7 @@ mod events;
 mod export;
 mod import;
 mod key;
+mod moment;
 mod old_inbounds;
 mod prepare;
 mod progress;

@@ -5,6 +5,7 @@ use clap::Subcommand;
 use portmeter_proto::v1::xray_service_client::XrayServiceClient;
 use portmeter_proto::v1::{GetRealityRequest, RotateRealityRequest};
 
+use super::moment::moment;
 use super::running_agent::{RunningAgent, refusal};
 
 /// Which agent, and what to do.
@@ -61,7 +62,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<()> {
             println!("short id     {}", rotated.short_id);
             match rotated.old_accepted_until {
                 Some(until) => {
-                    let until = chrono::DateTime::from_timestamp(until.seconds, 0).context("the time has no date")?;
+                    let until = moment(until).context("the time has no date")?;
                     println!(
                         "the old short id is accepted until {}",
                         until.format("%Y-%m-%d %H:%M:%S UTC")

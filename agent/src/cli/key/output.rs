@@ -6,6 +6,8 @@ use chrono::{DateTime, Utc};
 use portmeter_proto::v1::Key;
 use serde_json::{Value, json};
 
+use crate::cli::moment::moment;
+
 /// Several keys: a table, or a list as JSON.
 pub(super) fn keys(keys: &[Key], is_json: bool) -> String {
     match is_json {
@@ -38,8 +40,7 @@ fn value(key: &Key) -> Value {
 }
 
 fn created_at(key: &Key) -> Option<DateTime<Utc>> {
-    let at = key.created_at?;
-    DateTime::from_timestamp(at.seconds, u32::try_from(at.nanos).ok()?)
+    moment(key.created_at?)
 }
 
 fn table(keys: &[Key]) -> String {
