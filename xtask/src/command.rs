@@ -5,9 +5,19 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 
-/// The cargo that runs this command.
+/// The cargo that runs this command, without what it has told this very program of its package: build scripts that ask
+/// for it would run again, and with them most of a build, each time somebody builds by hand and by this in turns.
 pub(crate) fn cargo() -> Command {
-    Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    for (name, _) in env::vars_os() {
+        let is_of_the_package = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_"]
+            .iter()
+            .any(|prefix| name.as_encoded_bytes().starts_with(prefix.as_bytes()));
+        if is_of_the_package {
+            cargo.env_remove(name);
+        }
+    }
+    cargo
 }
 
 /// Runs a command that speaks for itself; an error when it fails.
