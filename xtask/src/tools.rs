@@ -6,7 +6,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
 use crate::command;
 
@@ -40,21 +40,6 @@ pub(crate) fn install(packages: &[&str]) -> Result<()> {
     println!("installing {}", packages.join(" "));
     apt_get(&["update"])?;
     apt_get(&[["install", "--yes", "--no-install-recommends"].as_slice(), packages].concat())
-}
-
-/// Installs Python with virtual environments, which Debian has apart.
-pub(crate) fn install_python() -> Result<()> {
-    if !is_on_path("python3") {
-        install(&["python3"])?;
-    }
-    let has_environments = || command::output(Command::new("python3").args(["-c", "import venv, ensurepip"])).is_ok();
-    if !has_environments() {
-        install(&["python3-venv"])?;
-    }
-    if !has_environments() {
-        bail!("there is no python3 with virtual environments. On Debian: apt-get install python3 python3-venv");
-    }
-    Ok(())
 }
 
 /// Whether this is root.

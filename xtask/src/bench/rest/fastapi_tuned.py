@@ -1,4 +1,4 @@
-"""The same routes as FastAPI programs usually have them: FastAPI and uvicorn over SQLite, for `cargo xtask bench rest`.
+"""The same routes in FastAPI for speed alone: uvicorn over SQLite, for `cargo xtask bench rest`.
 
 `fill DATABASE FOLDER` makes a database of the bodies that Portmeter has answered, `serve DATABASE PORT WORKERS` serves it.
 Everything in an answer comes from the database, row by row, at each request; texts such as `36.69 MB` are made from the
@@ -191,7 +191,7 @@ def serve(database, port, workers):
     os.environ["BENCH_DATABASE"] = database
     sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
     uvicorn.run(
-        "fastapi_server:application", factory=True, host="127.0.0.1", port=int(port), workers=int(workers),
+        "fastapi_tuned:application", factory=True, host="127.0.0.1", port=int(port), workers=int(workers),
         loop="uvloop", http="httptools", access_log=False, log_level="warning",
     )
 
