@@ -77,7 +77,10 @@ impl Moment {
     /// as much as the rest of a row.
     fn text(self) -> [u8; 26] {
         let mut text = *b"0000-00-00T00:00:00.000000";
-        let moment = DateTime::from_timestamp(self.seconds, self.nanoseconds).unwrap_or_default();
+        // Without its zone, which every one of the six questions would ask for anew.
+        let moment = DateTime::from_timestamp(self.seconds, self.nanoseconds)
+            .unwrap_or_default()
+            .naive_utc();
         digits(&mut text[0..4], moment.year().unsigned_abs());
         digits(&mut text[5..7], moment.month());
         digits(&mut text[8..10], moment.day());
