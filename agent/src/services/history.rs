@@ -148,9 +148,18 @@ impl HistoryService {
             .store
             .each_key_periods(query.granularity, range, after, limit)
             .await?;
+        // Rows of one period follow each other: its text is made once.
+        let mut last: Option<(i64, String)> = None;
+        let mut text = |period| match &last {
+            Some((same, text)) if *same == period => text.clone(),
+            _ => last
+                .insert((period, periods::text(query.granularity, period)))
+                .1
+                .clone(),
+        };
         let rows = rows
             .into_iter()
-            .map(|(period, key, tally)| (periods::text(query.granularity, period), (key, tally)));
+            .map(|(period, key, tally)| (text(period), (key, tally)));
         Ok(PeriodPage {
             rows: rows.collect(),
             next_page_token: next

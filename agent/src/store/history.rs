@@ -9,6 +9,7 @@ use rusqlite::Transaction;
 
 use super::commits;
 use super::cycles::{self, CycleUsage};
+use super::remembered::{Asked, BookedPeriod};
 use super::series::{self, Granularity, MinuteTotal, Range, Together};
 use super::snapshot::{Entry, HistoryId, Key, KeyId, Snapshot};
 use super::{Store, StoreError};
@@ -265,35 +266,26 @@ impl Store {
         after: PageStart,
         limit: usize,
     ) -> Result<(Vec<(i64, KeyId, Tally)>, PageStart), StoreError> {
-        let calendar = self.calendar;
+        let asked = Asked {
+            granularity,
+            range,
+            after,
+            limit,
+        };
+        let snapshot = self.snapshot();
+        if let Some(booked) = self.remembered.get(snapshot.sequence, &asked)
+            && let Some(state) = self.state_after(&snapshot, Whose::Everybody)
+        {
+            return Ok(each_key(&booked, &state, &self.calendar, &asked));
+        }
+        let store = Arc::clone(self);
         self.read(Whose::Everybody, move |transaction, state| {
-            let mut booked = series::of_each(transaction, granularity, range, after, limit.saturating_add(1))?;
-            let has_more = booked.len() > limit;
-            booked.truncate(limit);
-            let next = booked
-                .last()
-                .filter(|_| has_more)
-                .map(|(period, history, _)| (*period, *history));
-            let mut rows: BTreeMap<(i64, HistoryId), Tally> = booked
-                .into_iter()
-                .map(|(period, history, tally)| ((period, history), tally))
-                .collect();
-            for (entry, pending) in state.entries() {
-                for one in pending.minutes() {
-                    let period = period_of(&calendar, granularity, one.minute);
-                    let place = (period, entry.figures.history.id);
-                    let is_here = after.is_none_or(|after| place > after) && next.is_none_or(|next| place <= next);
-                    if is_here && range.contains(period) {
-                        rows.entry(place).or_default().add(&one.tally);
-                    }
-                }
-            }
-            let keys = state.snapshot.keys_by_history();
-            let rows = rows.into_iter().filter_map(|((period, history), tally)| {
-                let position = *keys.get(&history)?;
-                Some((period, state.snapshot.entries[position].key.id, tally))
-            });
-            Ok((rows.collect(), next))
+            let booked = series::of_each(transaction, granularity, range, after, limit.saturating_add(1))?;
+            let booked: Arc<[BookedPeriod]> = booked.into();
+            store
+                .remembered
+                .keep(state.snapshot.sequence, asked, Arc::clone(&booked));
+            Ok(each_key(&booked, state, &store.calendar, &asked))
         })
         .await
     }
@@ -459,4 +451,39 @@ fn page<T>(mut rows: Vec<T>, range: Range, limit: usize, period: impl Fn(&T) -> 
     };
     let covered = Range { last, ..range };
     (rows, has_more, covered)
+}
+
+/// A page of what was asked for: what is booked and what is not, of keys that are there.
+fn each_key(
+    booked: &[BookedPeriod],
+    state: &State,
+    calendar: &Calendar,
+    asked: &Asked,
+) -> (Vec<(i64, KeyId, Tally)>, PageStart) {
+    let has_more = booked.len() > asked.limit;
+    let booked = &booked[..booked.len().min(asked.limit)];
+    let next = booked
+        .last()
+        .filter(|_| has_more)
+        .map(|(period, history, _)| (*period, *history));
+    let mut rows: BTreeMap<(i64, HistoryId), Tally> = booked
+        .iter()
+        .map(|(period, history, tally)| ((*period, *history), *tally))
+        .collect();
+    for (entry, pending) in state.entries() {
+        for one in pending.minutes() {
+            let period = period_of(calendar, asked.granularity, one.minute);
+            let place = (period, entry.figures.history.id);
+            let is_here = asked.after.is_none_or(|after| place > after) && next.is_none_or(|next| place <= next);
+            if is_here && asked.range.contains(period) {
+                rows.entry(place).or_default().add(&one.tally);
+            }
+        }
+    }
+    let keys = state.snapshot.keys_by_history();
+    let rows = rows.into_iter().filter_map(|((period, history), tally)| {
+        let position = *keys.get(&history)?;
+        Some((period, state.snapshot.entries[position].key.id, tally))
+    });
+    (rows.collect(), next)
 }

@@ -34,6 +34,7 @@ mod ledger;
 mod open;
 mod outside;
 mod readers;
+mod remembered;
 mod requests;
 mod restore;
 mod schema;
@@ -57,6 +58,7 @@ use crate::counters::CounterReader;
 use crate::ledger::{Clock, Samples, SystemClock};
 use crate::settings::Stored;
 use crate::store::readers::Readers;
+use crate::store::remembered::Remembered;
 use crate::store::writer::{Surroundings, Writer};
 use crate::xray::reality::Identity;
 
@@ -143,6 +145,7 @@ pub struct Store {
     samples: Arc<Samples>,
     reader: Arc<dyn CounterReader>,
     readers: Arc<Readers>,
+    remembered: Remembered,
     calendar: Calendar,
     clock: Arc<dyn Clock>,
     committed: watch::Receiver<u64>,
@@ -251,6 +254,7 @@ impl OpenStore {
             last_event: shared.last_event,
             reader,
             readers: Arc::new(Readers::new(&self.path)),
+            remembered: Remembered::default(),
             calendar: self.calendar,
             clock: self.clock,
             thread: Mutex::new(Some(thread)),
