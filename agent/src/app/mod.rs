@@ -208,12 +208,7 @@ impl Agent {
             }),
             keys: KeyService::new(store(), reconciler(), self.config.xray.reality_identity),
             links,
-            traffic: TrafficService::new(
-                store(),
-                Arc::clone(&self.reader),
-                Arc::clone(&self.rates),
-                self.network.clone(),
-            ),
+            traffic: TrafficService::new(store(), Arc::clone(&self.reader), Arc::clone(&self.rates)),
             history: HistoryService::new(store()),
             ports,
             xray,

@@ -36,7 +36,7 @@ impl Rpc for TrafficAdapter {
     async fn get_traffic(&self, request: Request<GetTrafficRequest>) -> Result<Response<GetTrafficResponse>, Status> {
         let request = request.get_ref();
         let reading = self.traffic.get(&request.key_id, request.include_connections).await?;
-        let interfaces = self.traffic.interfaces().await?;
+        let interfaces = self.traffic.interfaces()?;
         Ok(Response::new(GetTrafficResponse {
             key_traffic: reading
                 .traffic
@@ -53,7 +53,7 @@ impl Rpc for TrafficAdapter {
     ) -> Result<Response<ListTrafficResponse>, Status> {
         let include_connections = request.get_ref().include_connections;
         let reading = self.traffic.list(include_connections).await?;
-        let interfaces = self.traffic.interfaces().await?;
+        let interfaces = self.traffic.interfaces()?;
         Ok(Response::new(ListTrafficResponse {
             key_traffic: reading
                 .traffic

@@ -13,6 +13,7 @@ pub mod plan;
 pub mod rtnetlink;
 pub mod sockets;
 mod stacking;
+pub mod statistics;
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -38,11 +39,9 @@ pub struct Interface {
     pub has_address: bool,
     /// Whether one of its addresses reaches beyond the link: every device has a link-local one that comes up.
     pub has_routable_address: bool,
-    /// Its own counters since boot, link-layer bytes.
-    pub statistics: InterfaceStatistics,
 }
 
-/// An interface's own counters since boot.
+/// An interface's own counters since boot, link-layer bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct InterfaceStatistics {
     /// Received bytes.

@@ -14,7 +14,7 @@ use netlink_sys::SocketAddr;
 use rtnetlink::{Handle, MulticastGroup, new_connection, new_multicast_connection};
 use tokio::sync::Mutex;
 
-use super::{HostNetwork, Interface, InterfaceStatistics, LinkLayer};
+use super::{HostNetwork, Interface, LinkLayer};
 
 /// Reads this namespace's interfaces and follows their changes.
 pub struct NetworkWatcher {
@@ -98,16 +98,6 @@ impl NetworkReader {
             addresses: owners.into_values().flatten().collect(),
         })
     }
-
-    /// The counters of this host's interfaces, loopback left out.
-    pub async fn statistics(&self) -> io::Result<Vec<(String, InterfaceStatistics)>> {
-        let links = links(&*self.handle.lock().await).await?;
-        let interfaces = links.iter().map(|link| interface(link, None));
-        Ok(interfaces
-            .filter(|interface| interface.link_layer != LinkLayer::Loopback)
-            .map(|interface| (interface.name, interface.statistics))
-            .collect())
-    }
 }
 
 async fn links(handle: &Handle) -> io::Result<Vec<LinkMessage>> {
@@ -153,7 +143,6 @@ fn interface(message: &LinkMessage, addresses: Option<&BTreeSet<IpAddr>>) -> Int
         is_up: message.header.flags.contains(LinkFlags::Up),
         has_address: addresses.is_some(),
         has_routable_address: addresses.is_some_and(|addresses| addresses.iter().any(is_routable)),
-        statistics: InterfaceStatistics::default(),
     };
     let mut parent_is_elsewhere = false;
     for attribute in &message.attributes {
@@ -163,12 +152,6 @@ fn interface(message: &LinkMessage, addresses: Option<&BTreeSet<IpAddr>>) -> Int
             LinkAttribute::Controller(index) => interface.master_index = Some(*index),
             LinkAttribute::LinkNetNsId(_) => parent_is_elsewhere = true,
             LinkAttribute::LinkInfo(infos) => interface.kind = kind(infos),
-            LinkAttribute::Stats64(statistics) => {
-                interface.statistics = InterfaceStatistics {
-                    rx_bytes: statistics.rx_bytes,
-                    tx_bytes: statistics.tx_bytes,
-                };
-            }
             _ => {}
         }
     }

@@ -8,9 +8,8 @@ use chrono::{DateTime, Utc};
 use super::keys::find;
 use super::{Rates, ServiceError};
 use crate::counters::{ConnectionSource, Counter, CounterReader};
-use crate::network::InterfaceStatistics;
-use crate::network::rtnetlink::NetworkReader;
 use crate::network::sockets::{self, Connection};
+use crate::network::{InterfaceStatistics, statistics};
 use crate::store::{Entry, Key, Snapshot, Store};
 
 /// The rules for traffic.
@@ -19,7 +18,6 @@ pub struct TrafficService {
     store: Arc<Store>,
     reader: Arc<dyn CounterReader>,
     rates: Arc<Rates>,
-    network: NetworkReader,
 }
 
 /// One key's traffic since it was made or last reset.
@@ -47,14 +45,9 @@ pub struct Reading {
 }
 
 impl TrafficService {
-    /// The service over the store, the counters and the host's network.
-    pub fn new(store: Arc<Store>, reader: Arc<dyn CounterReader>, rates: Arc<Rates>, network: NetworkReader) -> Self {
-        Self {
-            store,
-            reader,
-            rates,
-            network,
-        }
+    /// The service over the store and the counters.
+    pub fn new(store: Arc<Store>, reader: Arc<dyn CounterReader>, rates: Arc<Rates>) -> Self {
+        Self { store, reader, rates }
     }
 
     /// One key's traffic, with its connections one by one where `with_connections` asks for them.
@@ -79,9 +72,8 @@ impl TrafficService {
     }
 
     /// This host's interfaces and their own counters, loopback left out.
-    pub async fn interfaces(&self) -> Result<Vec<(String, InterfaceStatistics)>, ServiceError> {
-        let interfaces = self.network.statistics().await;
-        interfaces.map_err(|error| ServiceError::internal("The interfaces could not be read", &error))
+    pub fn interfaces(&self) -> Result<Vec<(String, InterfaceStatistics)>, ServiceError> {
+        statistics::interfaces().map_err(|error| ServiceError::internal("The interfaces could not be read", &error))
     }
 
     /// Fails when no key has this id or uuid.

@@ -1,7 +1,6 @@
 //! The plan of many a host: what is counted on, and what is left to others.
 
 use super::*;
-use crate::network::InterfaceStatistics;
 
 /// An interface with an address. An empty kind is hardware; `tun` has no link header.
 fn interface(index: u32, name: &str, kind: &str) -> Interface {
@@ -19,7 +18,6 @@ fn interface(index: u32, name: &str, kind: &str) -> Interface {
         is_up: true,
         has_address: true,
         has_routable_address: true,
-        statistics: InterfaceStatistics::default(),
     }
 }
 
