@@ -50,6 +50,14 @@ pub(crate) fn to_bytes(body: &impl Serialize, expected_bytes: usize) -> Bytes {
     bytes.into()
 }
 
+/// The same for a list whose rows are many: by a writer that looks for what has to be escaped many bytes at a time. It
+/// knows nothing of `serde_json`'s raw values.
+pub(crate) fn list_to_bytes(body: &impl Serialize, expected_bytes: usize) -> Bytes {
+    let mut bytes = Vec::with_capacity(expected_bytes);
+    sonic_rs::to_writer(&mut bytes, body).expect("an answer is always JSON");
+    bytes.into()
+}
+
 /// A success that is a file of this type. It holds what opens a connection, so nobody between is to keep it.
 pub(crate) fn secret_file(content_type: &str, body: Bytes) -> Result<Response, Failure> {
     let content_type = header_value(content_type, "content_type")?;

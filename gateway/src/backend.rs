@@ -4,6 +4,7 @@
 //! handler's business.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use portmeter_listener::tls::ClientFiles;
 use portmeter_proto::api_key::ApiKey;
@@ -13,34 +14,53 @@ use portmeter_proto::v1::collector_service_client::CollectorServiceClient;
 use portmeter_proto::v1::domain_service_client::DomainServiceClient;
 use portmeter_proto::v1::event_service_client::EventServiceClient;
 use portmeter_proto::v1::history_service_client::HistoryServiceClient;
+use portmeter_proto::v1::history_service_server::{HistoryService, HistoryServiceServer};
 use portmeter_proto::v1::key_service_client::KeyServiceClient;
 use portmeter_proto::v1::port_service_client::PortServiceClient;
 use portmeter_proto::v1::settings_service_client::SettingsServiceClient;
 use portmeter_proto::v1::system_service_client::SystemServiceClient;
 use portmeter_proto::v1::traffic_service_client::TrafficServiceClient;
+use portmeter_proto::v1::traffic_service_server::{TrafficService, TrafficServiceServer};
 use portmeter_proto::v1::xray_service_client::XrayServiceClient;
 use tonic::server::NamedService;
 
+use self::lists::{Apart, InProcess, Lists};
 use crate::transport::{ConnectError, LocalService, Transport};
+
+pub(crate) mod lists;
 
 /// The largest answer taken from the agent, in bytes. Only lists of connections, of keys and of events, and the core's
 /// configuration, grow without a bound of their own; at some 60 bytes each this is a million connections, which is more
 /// than a host has.
 const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
 
-/// The generated server halves of an agent in this very process, by their names.
+/// The services of an agent in this very process.
 #[derive(Default)]
-pub struct LocalServices(HashMap<&'static str, Transport>);
+pub struct LocalServices {
+    /// The generated server halves by their names.
+    by_name: HashMap<&'static str, Transport>,
+    lists: Option<Arc<dyn Lists>>,
+}
 
 impl LocalServices {
+    /// The same, and the services whose lists have a row for each key: these are called without their server halves.
+    pub fn with_lists<H: HistoryService, T: TrafficService>(mut self, history: Arc<H>, traffic: Arc<T>) -> Self {
+        self.lists = Some(Arc::new(InProcess {
+            history: Arc::clone(&history),
+            traffic: Arc::clone(&traffic),
+        }));
+        self.with(HistoryServiceServer::from_arc(history))
+            .with(TrafficServiceServer::from_arc(traffic))
+    }
+
     /// The same, and `service`.
     pub fn with<S: LocalService + NamedService>(mut self, service: S) -> Self {
-        self.0.insert(S::NAME, Transport::in_process(service));
+        self.by_name.insert(S::NAME, Transport::in_process(service));
         self
     }
 
     fn get(&self, name: &'static str) -> Result<Transport, MissingService> {
-        self.0.get(name).cloned().ok_or(MissingService(name))
+        self.by_name.get(name).cloned().ok_or(MissingService(name))
     }
 }
 
@@ -59,6 +79,7 @@ pub struct Backend {
     pub(crate) events: EventServiceClient<Transport>,
     pub(crate) history: HistoryServiceClient<Transport>,
     pub(crate) keys: KeyServiceClient<Transport>,
+    pub(crate) lists: Arc<dyn Lists>,
     pub(crate) ports: PortServiceClient<Transport>,
     pub(crate) settings: SettingsServiceClient<Transport>,
     pub(crate) system: SystemServiceClient<Transport>,
@@ -70,7 +91,11 @@ impl Backend {
     /// The services of an agent in this very process, called without a socket. They are asked without an API key:
     /// the gateway has already checked the one of its own caller.
     pub fn in_process(services: &LocalServices) -> Result<Self, MissingService> {
-        Self::over(|name| services.get(name))
+        let mut backend = Self::over(|name| services.get(name))?;
+        if let Some(lists) = &services.lists {
+            backend.lists = Arc::clone(lists);
+        }
+        Ok(backend)
     }
 
     /// The services of an agent at `address` (`HOST:PORT`, `http://HOST:PORT`, `https://HOST:PORT` or
@@ -94,18 +119,24 @@ impl Backend {
                 $client::new(transport($server::SERVICE_NAME)?).max_decoding_message_size(ANSWER_BYTES_MAX)
             };
         }
+        let history = client!(HistoryServiceClient, history_service_server);
+        let traffic = client!(TrafficServiceClient, traffic_service_server);
         Ok(Self {
+            lists: Arc::new(Apart {
+                history: history.clone(),
+                traffic: traffic.clone(),
+            }),
             backups: client!(BackupServiceClient, backup_service_server),
             checks: client!(CheckServiceClient, check_service_server),
             collector: client!(CollectorServiceClient, collector_service_server),
             domains: client!(DomainServiceClient, domain_service_server),
             events: client!(EventServiceClient, event_service_server),
-            history: client!(HistoryServiceClient, history_service_server),
+            history,
             keys: client!(KeyServiceClient, key_service_server),
             ports: client!(PortServiceClient, port_service_server),
             settings: client!(SettingsServiceClient, settings_service_server),
             system: client!(SystemServiceClient, system_service_server),
-            traffic: client!(TrafficServiceClient, traffic_service_server),
+            traffic,
             xray: client!(XrayServiceClient, xray_service_server),
         })
     }

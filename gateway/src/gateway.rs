@@ -19,6 +19,7 @@ use portmeter_proto::v1::traffic_service_client::TrafficServiceClient;
 use portmeter_proto::v1::xray_service_client::XrayServiceClient;
 
 use crate::backend::Backend;
+use crate::backend::lists::Lists;
 use crate::key_list::KeyList;
 use crate::shared_answer::SharedAnswer;
 use crate::transport::Transport;
@@ -136,6 +137,11 @@ impl Gateway {
 
     pub(crate) fn history(&self) -> HistoryServiceClient<Transport> {
         self.0.backend.history.clone()
+    }
+
+    /// The lists that have a row for each key.
+    pub(crate) fn lists(&self) -> &dyn Lists {
+        &*self.0.backend.lists
     }
 
     pub(crate) fn keys(&self) -> KeyServiceClient<Transport> {

@@ -74,7 +74,7 @@ pub(crate) async fn list(State(gateway): State<Gateway>) -> Result<Response, Fai
     }
     let keys = response.into_inner().keys;
     let rows = keys.iter().map(KeyBody::of).collect::<Result<Vec<_>, _>>()?;
-    let body = answer::to_bytes(&rows, rows.len() * ROW_BYTES);
+    let body = answer::list_to_bytes(&rows, rows.len() * ROW_BYTES);
     if let Some(etag) = current {
         gateway.key_list().keep(Written {
             etag,

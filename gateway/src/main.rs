@@ -6,10 +6,15 @@ use std::error::Error;
 use std::process::ExitCode;
 
 use clap::Parser;
+use mimalloc::MiMalloc;
 use portmeter_gateway::cli;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
+
+/// Answers are large buffers and thousands of small texts, many times a second, made on one thread and freed on another.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// Serves Portmeter's REST interface over an agent's gRPC interface.
 #[derive(Parser)]

@@ -56,6 +56,9 @@ async fn make_all<F: Future<Output = Made> + Send + 'static>(maker: Maker, make:
             // Who has gone away needs none.
             let _ = one.send(made.clone());
         }
+        // They send it before the next one is made: whoever waits behind this task in the runtime's queue would wait for
+        // two.
+        tokio::task::yield_now().await;
     }
 }
 

@@ -361,9 +361,8 @@ impl Agent {
             tracing::warn!("the panel's routes answer without the API key");
         }
         let local = LocalServices::default()
+            .with_lists(services.history, services.traffic)
             .with(services.keys)
-            .with(services.traffic)
-            .with(services.history)
             .with(services.ports)
             .with(services.system)
             .with(services.xray)

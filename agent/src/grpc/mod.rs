@@ -29,12 +29,10 @@ use portmeter_proto::v1::check_service_server::CheckServiceServer;
 use portmeter_proto::v1::collector_service_server::CollectorServiceServer;
 use portmeter_proto::v1::domain_service_server::DomainServiceServer;
 use portmeter_proto::v1::event_service_server::EventServiceServer;
-use portmeter_proto::v1::history_service_server::HistoryServiceServer;
 use portmeter_proto::v1::key_service_server::KeyServiceServer;
 use portmeter_proto::v1::port_service_server::PortServiceServer;
 use portmeter_proto::v1::settings_service_server::SettingsServiceServer;
 use portmeter_proto::v1::system_service_server::SystemServiceServer;
-use portmeter_proto::v1::traffic_service_server::TrafficServiceServer;
 use portmeter_proto::v1::xray_service_server::XrayServiceServer;
 use tokio_util::sync::CancellationToken;
 
@@ -64,9 +62,9 @@ pub struct Services {
     /// Keys.
     pub keys: KeyServiceServer<KeyAdapter>,
     /// Traffic.
-    pub traffic: TrafficServiceServer<TrafficAdapter>,
+    pub traffic: Arc<TrafficAdapter>,
     /// History.
-    pub history: HistoryServiceServer<HistoryAdapter>,
+    pub history: Arc<HistoryAdapter>,
     /// Port assignments.
     pub ports: PortServiceServer<PortAdapter>,
     /// The agent itself.
@@ -125,8 +123,8 @@ impl Services {
         let (links, changes) = (domain.links, Changes::default());
         Self {
             keys: KeyServiceServer::new(KeyAdapter::new(domain.keys, links.clone(), changes.clone())),
-            traffic: TrafficServiceServer::new(TrafficAdapter::new(domain.traffic, shutdown.clone())),
-            history: HistoryServiceServer::new(HistoryAdapter::new(domain.history, shutdown.clone())),
+            traffic: Arc::new(TrafficAdapter::new(domain.traffic, shutdown.clone())),
+            history: Arc::new(HistoryAdapter::new(domain.history, shutdown.clone())),
             ports: PortServiceServer::new(PortAdapter::new(domain.ports, changes.clone())),
             system: SystemServiceServer::new(SystemAdapter::new(system, domain.system)),
             xray: XrayServiceServer::new(XrayAdapter::new(domain.xray, links, changes.clone())),

@@ -7,6 +7,8 @@ use portmeter_listener::{Connections, connections_that_fit};
 use portmeter_proto::FILE_DESCRIPTOR_SET;
 use portmeter_proto::api_key::ApiKey;
 use portmeter_proto::reason::DETAILS_DESCRIPTOR_SET;
+use portmeter_proto::v1::history_service_server::HistoryServiceServer;
+use portmeter_proto::v1::traffic_service_server::TrafficServiceServer;
 use tokio::net::{TcpListener, UnixListener};
 use tokio_stream::wrappers::UnixListenerStream;
 use tokio_util::sync::CancellationToken;
@@ -91,8 +93,8 @@ fn routes<L: Clone, H: Health>(mut server: Server<L>, services: Services, health
         // What grpcio's reflection client still asks for.
         .add_service(v1alpha.expect(well_formed))
         .add_service(services.keys)
-        .add_service(services.traffic)
-        .add_service(services.history)
+        .add_service(TrafficServiceServer::from_arc(services.traffic))
+        .add_service(HistoryServiceServer::from_arc(services.history))
         .add_service(services.ports)
         .add_service(services.system)
         .add_service(services.xray)

@@ -42,20 +42,17 @@ pub(crate) async fn list(State(gateway): State<Gateway>, query: Query) -> Result
 
 /// The list of a month, the present one where none is asked for.
 async fn made(gateway: Gateway, asked: Option<Month>) -> Result<Bytes, Failure> {
-    let histories = gateway
-        .history()
-        .list_histories(ListHistoriesRequest::default())
-        .await?;
-    let histories = histories.into_inner();
+    let histories = gateway.lists().histories(ListHistoriesRequest::default()).await?;
     let month = asked.map_or_else(|| present(&histories.today), Ok)?;
-    let mut tallies = HashMap::new();
+    let mut tallies = HashMap::with_capacity(histories.histories.len());
     periods::each_key(&gateway, Range::month(month), |period| {
-        tallies.insert(period.key_id.clone(), *tally_of(&period)?);
+        let tally = *tally_of(&period)?;
+        tallies.insert(period.key_id, tally);
         Ok(())
     })
     .await?;
     let expected_bytes = (histories.histories.len() + 1) * ROW_BYTES;
-    Ok(answer::to_bytes(
+    Ok(answer::list_to_bytes(
         &AllKeys::of(month, &histories, &tallies)?,
         expected_bytes,
     ))

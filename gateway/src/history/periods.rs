@@ -87,7 +87,7 @@ pub(crate) async fn each_key(
         page_token: String::new(),
     };
     loop {
-        let page = gateway.history().list_key_periods(request.clone()).await?.into_inner();
+        let page = gateway.lists().key_periods(request.clone()).await?;
         page.periods.into_iter().try_for_each(&mut take)?;
         if page.next_page_token.is_empty() {
             return Ok(());

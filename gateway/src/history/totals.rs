@@ -26,13 +26,9 @@ pub(crate) async fn list(State(gateway): State<Gateway>) -> Result<Response, Fai
 }
 
 async fn made(gateway: Gateway) -> Result<Bytes, Failure> {
-    let histories = gateway
-        .history()
-        .list_histories(ListHistoriesRequest::default())
-        .await?;
-    let histories = histories.into_inner();
+    let histories = gateway.lists().histories(ListHistoriesRequest::default()).await?;
     let expected_bytes = (histories.histories.len() + 1) * ROW_BYTES;
-    Ok(answer::to_bytes(&AllKeys::of(&histories)?, expected_bytes))
+    Ok(answer::list_to_bytes(&AllKeys::of(&histories)?, expected_bytes))
 }
 
 /// Shows what a key moved since it was made or its history was reset, in all and by day.

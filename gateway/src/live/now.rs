@@ -38,13 +38,10 @@ pub(crate) async fn show(State(gateway): State<Gateway>) -> Result<Response, Pan
     let request = ListTrafficRequest {
         include_connections: false,
     };
-    let traffic = gateway.traffic().list_traffic(request).await?.into_inner();
+    let traffic = gateway.lists().traffic(request).await?;
     // Last: who had a byte or a connection in the answers above is active in this one.
-    let histories = gateway
-        .history()
-        .list_histories(ListHistoriesRequest::default())
-        .await?;
-    let now = Now::of(&histories.into_inner(), &traffic, &top)?;
+    let histories = gateway.lists().histories(ListHistoriesRequest::default()).await?;
+    let now = Now::of(&histories, &traffic, &top)?;
     Ok(answer::json_of_size(&now, (now.users.len() + 2) * ROW_BYTES))
 }
 

@@ -40,7 +40,7 @@ async fn made(gateway: Gateway) -> Result<Bytes, Failure> {
     let request = ListTrafficRequest {
         include_connections: false,
     };
-    let traffic = gateway.traffic().list_traffic(request).await?.into_inner();
+    let traffic = gateway.lists().traffic(request).await?;
     let timestamp = Moment::of(traffic.read_at.as_ref(), "read_at")?.unix_seconds();
     let interfaces = Interfaces(&traffic.interfaces);
     let rows = PortRow::all(&traffic.key_traffic)?;
@@ -63,7 +63,7 @@ async fn made(gateway: Gateway) -> Result<Bytes, Failure> {
         timestamp,
     };
     let row_bytes = ROW_BYTES + interfaces.0.len() * INTERFACE_BYTES;
-    Ok(answer::to_bytes(&answer, (rows.len() + 1) * row_bytes))
+    Ok(answer::list_to_bytes(&answer, (rows.len() + 1) * row_bytes))
 }
 
 #[derive(Serialize, ToSchema)]
@@ -167,7 +167,7 @@ pub(crate) async fn summary(State(gateway): State<Gateway>) -> Result<Response, 
     let request = ListTrafficRequest {
         include_connections: false,
     };
-    let traffic = gateway.traffic().list_traffic(request).await?.into_inner();
+    let traffic = gateway.lists().traffic(request).await?;
     let timestamp = Moment::of(traffic.read_at.as_ref(), "read_at")?.unix_seconds();
     let active_ports = PortRow::all(&traffic.key_traffic)?.len();
     let answer = HostSummary {

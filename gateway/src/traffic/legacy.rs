@@ -116,7 +116,7 @@ pub(super) async fn keys(gateway: &Gateway) -> Result<Vec<Key>, Failure> {
 /// What is counted for every key that has a port.
 pub(super) async fn list_traffic(gateway: &Gateway, include_connections: bool) -> Result<ListTrafficResponse, Failure> {
     let request = ListTrafficRequest { include_connections };
-    Ok(gateway.traffic().list_traffic(request).await?.into_inner())
+    Ok(gateway.lists().traffic(request).await?)
 }
 
 /// The key with this id or uuid, unless it is disabled.

@@ -10,7 +10,7 @@ use serde::{Serialize, Serializer};
 use utoipa::ToSchema;
 
 use super::{Interfaces, PortRow, ROW_BYTES, Sums};
-use crate::answer::{self, Object};
+use crate::answer;
 use crate::failure::Failure;
 use crate::gateway::Gateway;
 use crate::keys::KeyBody;
@@ -33,7 +33,7 @@ async fn made(gateway: Gateway) -> Result<Bytes, Failure> {
     let request = ListTrafficRequest {
         include_connections: true,
     };
-    let traffic = gateway.traffic().list_traffic(request).await?.into_inner();
+    let traffic = gateway.lists().traffic(request).await?;
     let read_at = Moment::of(traffic.read_at.as_ref(), "read_at")?;
     let interfaces = InterfaceSum::of(Interfaces(&traffic.interfaces), read_at);
     let rows = PortRow::all(&traffic.key_traffic)?;
@@ -42,14 +42,17 @@ async fn made(gateway: Gateway) -> Result<Bytes, Failure> {
     let answer = SimpleList {
         status: "success",
         data: SimpleData {
-            ports: Object(rows.iter().map(|row| (row.port, Row::of(row, interfaces))).collect()),
+            ports: Rows {
+                rows: &rows,
+                interfaces,
+            },
             total_connections: sums.total_connections,
             total_bytes: sums.total_bytes,
             timestamp: read_at.unix_seconds_float(),
         },
         timestamp: read_at,
     };
-    Ok(answer::to_bytes(
+    Ok(answer::list_to_bytes(
         &answer,
         (rows.len() + 1) * ROW_BYTES + n_connections * CONNECTION_BYTES,
     ))
@@ -65,10 +68,22 @@ struct SimpleList<'a> {
 #[derive(Serialize, ToSchema)]
 struct SimpleData<'a> {
     #[schema(value_type = BTreeMap<String, Row>)]
-    ports: Object<u32, Row<'a>>,
+    ports: Rows<'a>,
     total_connections: u64,
     total_bytes: u64,
     timestamp: f64,
+}
+
+/// The rows by their ports, each made when it is written: all of them together would be half as large as the answer.
+struct Rows<'a> {
+    rows: &'a [PortRow<'a>],
+    interfaces: InterfaceSum,
+}
+
+impl Serialize for Rows<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.rows.iter().map(|row| (row.port, Row::of(row, self.interfaces))))
+    }
 }
 
 /// Shows the current counters of a key's port. A disabled key answers like any other.

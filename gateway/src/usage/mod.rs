@@ -118,11 +118,7 @@ async fn answer(
     page: &Page<'_>,
     window: impl FnOnce(NaiveDate) -> Window,
 ) -> Result<Response, Failure> {
-    let histories = gateway
-        .history()
-        .list_histories(ListHistoriesRequest::default())
-        .await?;
-    let histories = histories.into_inner();
+    let histories = gateway.lists().histories(ListHistoriesRequest::default()).await?;
     let today = calendar::day(&histories.today).ok_or_else(|| Failure::incomplete("today"))?;
     let mut ledger = Ledger::new(window(today));
     // The users first: what passes between the readings is in the global figures alone, which are never less.

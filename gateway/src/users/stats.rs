@@ -86,7 +86,7 @@ struct Domain<'a> {
 )]
 pub(crate) async fn show(State(gateway): State<Gateway>, query: Query) -> Result<Response, PanelFailure> {
     let request = ListHistoriesRequest { include_activity: true };
-    let histories = gateway.history().list_histories(request).await?.into_inner();
+    let histories = gateway.lists().histories(request).await?;
     let domains = domains(&gateway).await?;
     let uuid = query.text("uuid").filter(|uuid| !uuid.is_empty());
     let stats = Stats::of(&histories, &domains, uuid)?;

@@ -14,12 +14,11 @@ use portmeter_proto::v1::check_service_server::CheckServiceServer;
 use portmeter_proto::v1::collector_service_server::CollectorServiceServer;
 use portmeter_proto::v1::domain_service_server::DomainServiceServer;
 use portmeter_proto::v1::event_service_server::EventServiceServer;
-use portmeter_proto::v1::history_service_server::HistoryServiceServer;
 use portmeter_proto::v1::key_service_server::{KeyService, KeyServiceServer};
 use portmeter_proto::v1::port_service_server::{PortService, PortServiceServer};
 use portmeter_proto::v1::settings_service_server::SettingsServiceServer;
 use portmeter_proto::v1::system_service_server::{SystemService, SystemServiceServer};
-use portmeter_proto::v1::traffic_service_server::{TrafficService, TrafficServiceServer};
+use portmeter_proto::v1::traffic_service_server::TrafficService;
 use portmeter_proto::v1::xray_service_server::XrayServiceServer;
 use portmeter_proto::v1::*;
 use prost_types::Timestamp;
@@ -88,9 +87,8 @@ impl Agent {
     /// The backend over this agent's services, in process.
     pub(crate) fn backend(&self) -> Backend {
         let services = LocalServices::default()
+            .with_lists(Arc::new(self.clone()), Arc::new(self.clone()))
             .with(KeyServiceServer::new(self.clone()))
-            .with(TrafficServiceServer::new(self.clone()))
-            .with(HistoryServiceServer::new(self.clone()))
             .with(PortServiceServer::new(self.clone()))
             .with(SystemServiceServer::new(self.clone()))
             .with(XrayServiceServer::new(self.clone()))
