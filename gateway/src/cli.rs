@@ -1,26 +1,35 @@
 //! The gateway as a program of its own: its arguments, what is checked before it starts, and its run.
 //!
-//! The binary of this crate and the agent's `gateway` subcommand share it. Nothing is opened before every argument
-//! has been found good.
+//! The binary of this crate and the agent's `gateway` subcommand share it. Flags win over environment over file over
+//! defaults. Nothing is opened before all of it has been found good.
 
+mod alive;
 mod listening;
+mod reload;
 
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::{env, fs, io};
 
 use http::Uri;
+use portmeter_daemon::configuration::{ConfigError, Sources};
+use portmeter_daemon::credentials;
+use portmeter_daemon::log;
+use portmeter_daemon::service_manager::ServiceManager;
+use portmeter_daemon::signals::{HangUps, shutdown_on_signal};
 use portmeter_listener::raise_open_files;
-use portmeter_listener::tls::{ServerTls, TlsError};
+use portmeter_listener::tls::{ClientFiles, Protocol, ServerFiles, ServerTls, TlsError};
 use portmeter_proto::api_key::{ApiKey, InvalidApiKey};
 use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
 
 use crate::backend::Backend;
-use crate::gateway::{GatewayConfig, PanelAuth};
+use crate::config::{ConnectionConfig, GatewaySettings, HttpConfig, TlsChoice};
+use crate::gateway::{GatewayConfig, LiveConfig, PanelAuth};
 use crate::routes::router;
 use crate::server::Server;
 use crate::transport::ConnectError;
+use reload::Reloader;
 
 pub use listening::{AgentTls, FAILED_KEYS_PER_MINUTE, Listening};
 
@@ -28,37 +37,32 @@ pub use listening::{AgentTls, FAILED_KEYS_PER_MINUTE, Listening};
 const API_KEY_VARIABLE: &str = "PORTMETER_API_KEY";
 
 /// The REST gateway, apart from the agent.
-#[derive(Debug, Clone, clap::Args)]
+#[derive(Debug, Clone, Default, clap::Args)]
 pub struct Arguments {
-    /// The agent's gRPC address: HOST:PORT, http://HOST:PORT, https://HOST:PORT or unix:/absolute/path
-    #[arg(long, value_name = "ADDR")]
-    pub agent: String,
+    /// Configuration file, of which [http], [gateway] and [log] count
+    /// [default: /etc/portmeter/portmeter.toml, if it is there]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
 
-    /// Where to listen for REST
-    #[arg(
-        long,
-        value_name = "ADDR",
-        default_value = "127.0.0.1:8000",
-        env = "PORTMETER_HTTP__LISTEN"
-    )]
-    pub http: SocketAddr,
+    /// The agent's gRPC address: HOST:PORT, http://HOST:PORT, https://HOST:PORT or unix:/absolute/path
+    /// [default: 127.0.0.1:50051]
+    #[arg(long, value_name = "ADDR")]
+    pub agent: Option<String>,
+
+    /// Where to listen for REST [default: 127.0.0.1:8000]
+    #[arg(long, value_name = "ADDR")]
+    pub http: Option<SocketAddr>,
 
     /// A file that holds the API key, the agent's; without it the key is taken from PORTMETER_API_KEY
     #[arg(long, value_name = "FILE")]
     pub api_key_file: Option<PathBuf>,
 
-    /// Whether the panel's routes need the API key (key) or answer anybody (open)
-    #[arg(
-        long,
-        value_name = "MODE",
-        value_enum,
-        default_value = "key",
-        env = "PORTMETER_HTTP__PANEL_AUTH"
-    )]
-    pub panel_auth: PanelAuth,
+    /// Whether the panel's routes need the API key (key) or answer anybody (open) [default: key]
+    #[arg(long, value_name = "MODE", value_enum)]
+    pub panel_auth: Option<PanelAuth>,
 
     /// What subscription links begin with, for example https://vpn.example.com; without it they are paths alone
-    #[arg(long, value_name = "URL", value_parser = public_url, env = "PORTMETER_HTTP__PUBLIC_URL")]
+    #[arg(long, value_name = "URL", value_parser = public_url)]
     pub public_url: Option<String>,
 
     /// Allow --panel-auth open on an address that is not loopback
@@ -74,9 +78,43 @@ pub struct Arguments {
     pub listening: Listening,
 }
 
+impl Arguments {
+    /// What file, environment and flags come to, checked.
+    pub fn load(
+        &self,
+        environment: impl IntoIterator<Item = (OsString, OsString)>,
+    ) -> Result<GatewaySettings, ConfigError> {
+        let sources = Sources::read(self.config.as_deref(), environment)?;
+        let mut settings: GatewaySettings = sources.extract()?;
+        self.apply(&mut settings);
+        match settings.check() {
+            invalid if invalid.is_empty() => Ok(settings),
+            invalid => Err(sources.refuse(invalid)),
+        }
+    }
+
+    fn apply(&self, settings: &mut GatewaySettings) {
+        let GatewaySettings { http, gateway, .. } = settings;
+        if let Some(agent) = &self.agent {
+            gateway.agent.clone_from(agent);
+        }
+        http.listen = self.http.unwrap_or(http.listen);
+        http.panel_auth = self.panel_auth.unwrap_or(http.panel_auth);
+        http.allow_open_panel_on_network |= self.allow_open_panel;
+        if self.public_url.is_some() {
+            http.public_url.clone_from(&self.public_url);
+        }
+        self.agent_tls.apply(gateway);
+        self.listening.apply(http);
+    }
+}
+
 /// Why the gateway did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
+    /// The configuration cannot be used.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
     /// Neither a file nor the environment names an API key.
     #[error("no API key: give the agent's with --api-key-file FILE or in {API_KEY_VARIABLE}")]
     NoApiKey,
@@ -102,9 +140,9 @@ pub enum StartError {
     /// The certificate or its key cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
-    /// The panel would be open to a network.
-    #[error(transparent)]
-    OpenPanel(#[from] OpenPanel),
+    /// Signals cannot be listened for.
+    #[error("signals cannot be listened for")]
+    Signals(#[source] io::Error),
     /// The listener cannot be had.
     #[error("cannot listen on {address}")]
     Listen {
@@ -163,57 +201,103 @@ pub fn public_url_host(url: &str) -> Option<String> {
     (!host.is_empty()).then(|| host.to_owned())
 }
 
-/// Runs the gateway until `shutdown` is cancelled, then drains it. It starts whether or not the agent is there;
-/// until it is, answers are 503.
-pub async fn run(arguments: Arguments, shutdown: CancellationToken) -> Result<(), StartError> {
-    let Arguments {
-        agent,
-        http,
-        api_key_file,
-        panel_auth,
-        public_url,
-        allow_open_panel,
-        agent_tls,
-        listening,
-    } = arguments;
-    check_panel(http, panel_auth, allow_open_panel)?;
-    let api_key = api_key(api_key_file.as_deref(), env::var(API_KEY_VARIABLE).ok().as_deref())?;
-    let backend = Backend::connect(&agent, &api_key, agent_tls.files())?;
-    let (limits, failed_keys_per_minute) = (listening.limits(), listening.failed_keys_per_minute);
-    let tls = listening.tls()?;
+/// Runs the gateway until a signal ends it, then drains it. It starts whether or not the agent is there; until it is,
+/// answers are 503. Called once in a process: it starts the log.
+pub async fn run(arguments: Arguments) -> Result<(), StartError> {
+    let settings = arguments.load(env::vars_os())?;
+    let log = log::start(&settings.log);
+    let manager = ServiceManager::find();
+    let shutdown = shutdown_on_signal().map_err(StartError::Signals)?;
+    let hang_ups = HangUps::listen().map_err(StartError::Signals)?;
+    let (http, agent) = (&settings.http, &settings.gateway.agent);
+    let api_key = api_key(&KeySources {
+        flag: arguments.api_key_file.as_deref(),
+        variable: env::var(API_KEY_VARIABLE).ok().as_deref(),
+        configured: http.api_key_file.as_deref(),
+        credential: credentials::find(credentials::API_KEY).as_deref(),
+    })?;
+    let backend = Backend::connect(agent, &api_key, client_files(&settings.gateway))?;
+    let tls = server_tls(http)?;
     raise_open_files();
-    let listener = TcpListener::bind(http)
+    let listener = TcpListener::bind(http.listen)
         .await
-        .map_err(|source| StartError::Listen { address: http, source })?;
-    if panel_auth == PanelAuth::Open {
+        .map_err(|source| StartError::Listen {
+            address: http.listen,
+            source,
+        })?;
+    if http.panel_auth == PanelAuth::Open {
         tracing::warn!("the panel's routes answer without the API key");
     }
-    let address = listener.local_addr().unwrap_or(http);
+    let address = listener.local_addr().unwrap_or(http.listen);
     let fingerprint = tls.as_ref().map(ServerTls::fingerprint);
     tracing::info!(%address, %agent, fingerprint, "REST is served");
-    let config = GatewayConfig {
-        api_key,
-        panel_auth,
-        listen: address,
-        public_url,
-        failed_keys_per_minute,
-    };
+    let live = LiveConfig::from(GatewayConfig::of(http, api_key, address));
     if let Some(tls) = tls.clone() {
         tokio::spawn(tls.follow(shutdown.clone()));
     }
     let server = Server {
         listener,
-        router: router(backend, config),
+        router: router(backend, live.clone()),
         tls,
-        limits,
+        limits: http.limits(),
     };
+    tokio::spawn(alive::tell(manager, server.router.clone(), shutdown.clone()));
+    manager.status(&format!("REST on {address}, for the agent at {agent}"));
+    manager.ready();
+    let reloader = Reloader {
+        arguments,
+        running: settings,
+        live,
+        log,
+        manager,
+    };
+    tokio::spawn(reloader.run(hang_ups, shutdown.clone()));
+    let stopping = shutdown.clone();
+    tokio::spawn(async move {
+        stopping.cancelled().await;
+        manager.stopping();
+    });
     server.run(shutdown).await;
     tracing::info!("REST has stopped");
     Ok(())
 }
 
-/// The API key: from the file if one is named, else from the environment.
-fn api_key(file: Option<&Path>, variable: Option<&str>) -> Result<ApiKey, StartError> {
+/// The certificates for an agent at `https://`.
+fn client_files(connection: &ConnectionConfig) -> Option<ClientFiles> {
+    Some(ClientFiles {
+        authority: connection.agent_ca.clone()?,
+        own: connection.agent_certificate.clone().zip(connection.agent_key.clone()),
+    })
+}
+
+/// The listener's side of TLS, where it has one.
+fn server_tls(http: &HttpConfig) -> Result<Option<ServerTls>, TlsError> {
+    let files = match (http.tls, &http.tls_certificate, &http.tls_key) {
+        (TlsChoice::Files, Some(certificate), Some(key)) => ServerFiles {
+            certificate: certificate.clone(),
+            key: key.clone(),
+            client_ca: None,
+        },
+        // What else there could be is refused with the settings.
+        _ => return Ok(None),
+    };
+    ServerTls::load(files, Protocol::Http1).map(Some)
+}
+
+/// Where the API key may come from, the first one first.
+struct KeySources<'a> {
+    flag: Option<&'a Path>,
+    variable: Option<&'a str>,
+    configured: Option<&'a Path>,
+    credential: Option<&'a Path>,
+}
+
+fn api_key(sources: &KeySources<'_>) -> Result<ApiKey, StartError> {
+    let variable = sources.variable.filter(|text| !text.is_empty());
+    let file = match (sources.flag, variable) {
+        (None, Some(_)) => None,
+        (flag, _) => flag.or(sources.configured).or(sources.credential),
+    };
     let (text, origin) = match (file, variable) {
         (Some(path), _) => {
             let text = fs::read_to_string(path).map_err(|source| StartError::ApiKeyFile {
@@ -222,8 +306,8 @@ fn api_key(file: Option<&Path>, variable: Option<&str>) -> Result<ApiKey, StartE
             })?;
             (text, path.display().to_string())
         }
-        (None, Some(text)) if !text.is_empty() => (text.to_owned(), API_KEY_VARIABLE.to_owned()),
-        (None, _) => return Err(StartError::NoApiKey),
+        (None, Some(text)) => (text.to_owned(), API_KEY_VARIABLE.to_owned()),
+        (None, None) => return Err(StartError::NoApiKey),
     };
     ApiKey::new(&text).map_err(|source| StartError::ApiKey { origin, source })
 }
@@ -234,25 +318,81 @@ mod tests {
 
     const KEY: &str = "0123456789abcdef";
 
-    #[test]
-    fn a_named_file_goes_before_the_environment() {
+    /// A key from these; each file holds the key that it is named after.
+    fn key(flag: bool, variable: Option<&str>, configured: bool, credential: bool) -> Result<ApiKey, StartError> {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("api.key");
-        fs::write(&path, format!("{KEY}\n")).unwrap();
-        let from_file = api_key(Some(&path), Some("another-key-of-16-characters")).unwrap();
-        assert!(from_file.matches(KEY.as_bytes()));
-        assert!(api_key(None, Some(KEY)).unwrap().matches(KEY.as_bytes()));
+        let file = |name: &str, is_there: bool| {
+            let path = folder.path().join(name);
+            fs::write(&path, format!("{name}\n")).unwrap();
+            is_there.then_some(path)
+        };
+        let flag = file("key-of-the-command-line", flag);
+        let configured = file("key-of-the-configuration", configured);
+        let credential = file("key-of-the-service-manager", credential);
+        api_key(&KeySources {
+            flag: flag.as_deref(),
+            variable,
+            configured: configured.as_deref(),
+            credential: credential.as_deref(),
+        })
+    }
+
+    #[test]
+    fn flags_win_over_environment_over_file_over_credential() {
+        for (given, expected) in [
+            (key(true, Some(KEY), true, true), "key-of-the-command-line"),
+            (key(false, Some(KEY), true, true), KEY),
+            (key(false, Some(""), true, true), "key-of-the-configuration"),
+            (key(false, None, false, true), "key-of-the-service-manager"),
+        ] {
+            assert!(given.unwrap().matches(expected.as_bytes()), "{expected}");
+        }
     }
 
     #[test]
     fn there_is_no_start_without_a_usable_key() {
-        assert!(matches!(api_key(None, None), Err(StartError::NoApiKey)));
-        assert!(matches!(api_key(None, Some("")), Err(StartError::NoApiKey)));
-        assert!(matches!(api_key(None, Some("short")), Err(StartError::ApiKey { .. })));
-        assert!(matches!(
-            api_key(Some(Path::new("/nonexistent")), Some(KEY)),
-            Err(StartError::ApiKeyFile { .. })
-        ));
+        let none = KeySources {
+            flag: None,
+            variable: None,
+            configured: None,
+            credential: None,
+        };
+        assert!(matches!(api_key(&none), Err(StartError::NoApiKey)));
+        let short = KeySources {
+            variable: Some("short"),
+            ..none
+        };
+        assert!(matches!(api_key(&short), Err(StartError::ApiKey { .. })));
+        let missing = KeySources {
+            flag: Some(Path::new("/nonexistent")),
+            ..short
+        };
+        assert!(matches!(api_key(&missing), Err(StartError::ApiKeyFile { .. })));
+    }
+
+    fn load(arguments: &Arguments, environment: &[(&str, &str)]) -> Result<GatewaySettings, ConfigError> {
+        arguments.load(environment.iter().map(|(name, value)| (name.into(), value.into())))
+    }
+
+    #[test]
+    fn flags_win_over_the_environment() {
+        let environment = [("PORTMETER_HTTP__LISTEN", "127.0.0.1:1"), ("PORTMETER_XRAY__MODE", "none")];
+        assert_eq!(load(&Arguments::default(), &environment).unwrap().http.listen.port(), 1);
+        let arguments = Arguments {
+            http: "127.0.0.1:2".parse().ok(),
+            agent: Some("unix:/a".to_owned()),
+            ..Arguments::default()
+        };
+        let settings = load(&arguments, &environment).unwrap();
+        assert_eq!((settings.http.listen.port(), settings.gateway.agent.as_str()), (2, "unix:/a"));
+    }
+
+    #[test]
+    fn a_wrong_setting_is_told_with_its_place() {
+        let error = load(&Arguments::default(), &[("PORTMETER_HTTP__LISTEN", "x")]).unwrap_err();
+        assert!(error.to_string().contains("environment variable PORTMETER_HTTP__LISTEN"), "{error}");
+        let error = load(&Arguments::default(), &[("PORTMETER_HTTPS__LISTEN", "x")]).unwrap_err();
+        assert!(error.to_string().contains("did you mean [http]?"), "{error}");
     }
 
     #[test]
