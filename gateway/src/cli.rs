@@ -19,12 +19,12 @@ use portmeter_daemon::log;
 use portmeter_daemon::service_manager::ServiceManager;
 use portmeter_daemon::signals::{HangUps, shutdown_on_signal};
 use portmeter_listener::raise_open_files;
-use portmeter_listener::tls::{ClientFiles, Protocol, ServerFiles, ServerTls, TlsError};
+use portmeter_listener::tls::{ServerTls, TlsError};
 use portmeter_proto::api_key::{ApiKey, InvalidApiKey};
 use tokio::net::TcpListener;
 
 use crate::backend::Backend;
-use crate::config::{ConnectionConfig, GatewaySettings, HttpConfig, TlsChoice};
+use crate::config::GatewaySettings;
 use crate::gateway::{GatewayConfig, LiveConfig, PanelAuth};
 use crate::routes::router;
 use crate::server::Server;
@@ -216,8 +216,8 @@ pub async fn run(arguments: Arguments) -> Result<(), StartError> {
         configured: http.api_key_file.as_deref(),
         credential: credentials::find(credentials::API_KEY).as_deref(),
     })?;
-    let backend = Backend::connect(agent, &api_key, client_files(&settings.gateway))?;
-    let tls = server_tls(http)?;
+    let backend = Backend::connect(agent, &api_key, settings.gateway.client_files())?;
+    let tls = http.server_tls()?;
     raise_open_files();
     let listener = TcpListener::bind(http.listen)
         .await
@@ -260,28 +260,6 @@ pub async fn run(arguments: Arguments) -> Result<(), StartError> {
     server.run(shutdown).await;
     tracing::info!("REST has stopped");
     Ok(())
-}
-
-/// The certificates for an agent at `https://`.
-fn client_files(connection: &ConnectionConfig) -> Option<ClientFiles> {
-    Some(ClientFiles {
-        authority: connection.agent_ca.clone()?,
-        own: connection.agent_certificate.clone().zip(connection.agent_key.clone()),
-    })
-}
-
-/// The listener's side of TLS, where it has one.
-fn server_tls(http: &HttpConfig) -> Result<Option<ServerTls>, TlsError> {
-    let files = match (http.tls, &http.tls_certificate, &http.tls_key) {
-        (TlsChoice::Files, Some(certificate), Some(key)) => ServerFiles {
-            certificate: certificate.clone(),
-            key: key.clone(),
-            client_ca: None,
-        },
-        // What else there could be is refused with the settings.
-        _ => return Ok(None),
-    };
-    ServerTls::load(files, Protocol::Http1).map(Some)
 }
 
 /// Where the API key may come from, the first one first.

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use portmeter_daemon::configuration::{Invalid, text};
 use portmeter_daemon::log::LogConfig;
+use portmeter_listener::tls::{ClientFiles, Protocol, ServerFiles, ServerTls, TlsError};
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
@@ -103,6 +104,20 @@ impl HttpConfig {
         }
     }
 
+    /// The listener's side of TLS, of a gateway apart; `None` where it has none. Reads the certificate.
+    pub(crate) fn server_tls(&self) -> Result<Option<ServerTls>, TlsError> {
+        let files = match (self.tls, &self.tls_certificate, &self.tls_key) {
+            (TlsChoice::Files, Some(certificate), Some(key)) => ServerFiles {
+                certificate: certificate.clone(),
+                key: key.clone(),
+                client_ca: None,
+            },
+            // What else there could be is refused with the settings.
+            _ => return Ok(None),
+        };
+        ServerTls::load(files, Protocol::Http1).map(Some)
+    }
+
     /// Everything that cannot be meant, certificates aside.
     pub fn check(&self) -> Vec<Invalid> {
         let limits = [
@@ -174,6 +189,14 @@ impl Default for ConnectionConfig {
 }
 
 impl ConnectionConfig {
+    /// The certificates for an agent at `https://`.
+    pub(crate) fn client_files(&self) -> Option<ClientFiles> {
+        Some(ClientFiles {
+            authority: self.agent_ca.clone()?,
+            own: self.agent_certificate.clone().zip(self.agent_key.clone()),
+        })
+    }
+
     /// Everything that cannot be meant.
     pub fn check(&self) -> Vec<Invalid> {
         let mut invalid = Vec::new();
@@ -230,6 +253,11 @@ impl From<IgnoredAny> for Others {
 }
 
 impl GatewaySettings {
+    /// Reads the certificate that the settings name.
+    pub fn check_files(&self) -> Result<(), TlsError> {
+        self.http.server_tls().map(drop)
+    }
+
     /// Everything that cannot be meant.
     pub fn check(&self) -> Vec<Invalid> {
         let http = &self.http;

@@ -4,12 +4,16 @@ use anyhow::{Result, anyhow};
 use portmeter_daemon::configuration::reference;
 
 use super::Settings;
+use crate::config::ConfigError;
 
 /// Which configuration is meant.
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     #[command(flatten)]
     settings: Settings,
+    /// Check what a gateway apart reads of it: [http], [gateway] and [log]
+    #[arg(long)]
+    gateway: bool,
     /// Print an annotated configuration file with every setting instead
     #[arg(long, exclusive = true)]
     example: bool,
@@ -21,16 +25,28 @@ pub(super) fn run(arguments: Arguments) -> Result<()> {
         print!("{}", reference::example_file());
         return Ok(());
     }
-    let config = crate::config::load(&arguments.settings.flags(), std::env::vars_os());
-    let config = config.map_err(|error| {
-        let mut sentences = error.sentences();
-        let last = sentences.pop().unwrap_or_else(|| error.to_string());
-        for sentence in sentences {
-            eprintln!("portmeter: {sentence}");
-        }
-        anyhow!(last)
-    })?;
-    config.check_certificates()?;
+    let flags = arguments.settings.flags();
+    if arguments.gateway {
+        let gateway = portmeter_gateway::cli::Arguments {
+            config: flags.config,
+            http: flags.http_listen,
+            ..Default::default()
+        };
+        let settings = gateway.load(std::env::vars_os()).map_err(tell)?;
+        settings.check_files()?;
+    } else {
+        let config = crate::config::load(&flags, std::env::vars_os()).map_err(tell)?;
+        config.check_certificates()?;
+    }
     println!("the configuration is good");
     Ok(())
+}
+
+fn tell(error: ConfigError) -> anyhow::Error {
+    let mut sentences = error.sentences();
+    let last = sentences.pop().unwrap_or_else(|| error.to_string());
+    for sentence in sentences {
+        eprintln!("portmeter: {sentence}");
+    }
+    anyhow!(last)
 }

@@ -56,7 +56,7 @@ enum Command {
     /// Hand folders, pins and data to the user that the agent runs as; run as root, once after each boot
     Prepare(prepare::Arguments),
     /// Detach the programs and remove the pins; the data stays
-    Uninstall(Settings),
+    Uninstall(uninstall::Arguments),
     /// Copy the ledger to one file, beside a running agent or without one
     Backup(backup::Arguments),
     /// Make a backup the ledger again; the agent must not run, and the present ledger is kept
@@ -159,7 +159,7 @@ pub fn run(arguments: Arguments) -> Result<()> {
         Command::Prepare(arguments) => prepare::run(arguments),
         Command::CheckConfig(arguments) => check_config::run(arguments),
         Command::Doctor(arguments) => runtime()?.block_on(doctor::run(arguments)),
-        Command::Uninstall(settings) => runtime()?.block_on(uninstall::run(&settings.load()?)),
+        Command::Uninstall(arguments) => runtime()?.block_on(uninstall::run(arguments)),
         Command::Backup(arguments) => runtime()?.block_on(backup::run(arguments)),
         Command::Restore(arguments) => restore::run(arguments),
         Command::Certificates(arguments) => certificates::run(arguments),
