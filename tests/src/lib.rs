@@ -4,7 +4,8 @@
 //! independent count of it ([`capture`]: tcpdump on a hop without offloads, parsed by a library the product does not
 //! use; [`witness`]: a program of its own where tcpdump could not keep up) and the product seen from outside ([`agent`],
 //! [`rest`], [`raw`], [`grpc`], [`metrics`], [`bpftool`], [`doctor`]), and real Xray cores with a site to reach through them
-//! ([`xray`]). It names nothing of the product's insides: what a story knows about an agent, a user could know too.
+//! ([`xray`]), and machines with a systemd of their own ([`machine`]), whose part a story can also play itself
+//! ([`service_manager`]). It names nothing of the product's insides: what a story knows about an agent, a user could know too.
 //!
 //! Everything is removed when it is dropped, also when a story panics. Nothing waits by sleeping: [`wait::until`]
 //! asks for a condition, and a story that never sees it fails and says which one.
@@ -25,6 +26,7 @@ pub mod grpc;
 pub mod grpc_clients;
 pub mod layout_1;
 pub mod ledger_view;
+pub mod machine;
 pub mod metrics;
 pub mod mirror;
 pub mod namespace;
@@ -36,11 +38,13 @@ pub mod packet_size;
 pub mod page;
 pub mod raw;
 pub mod rest;
+pub mod service_manager;
 pub mod snapshot;
 pub mod stepped;
 pub mod tap;
 pub mod traffic;
 pub mod tun;
+pub mod unit_file;
 pub mod wait;
 pub mod witness;
 pub mod xray;
