@@ -33,6 +33,7 @@ pub mod namespace;
 pub mod needs;
 pub mod network;
 pub mod ordinary_user;
+pub mod package;
 pub mod packet;
 pub mod packet_size;
 pub mod page;

@@ -11,7 +11,7 @@ use anyhow::{Context, Result, ensure};
 use tempfile::TempDir;
 
 use crate::namespace::{self, Namespace};
-use crate::{cgroup, command, needs, wait};
+use crate::{agent, cgroup, command, needs, wait};
 
 /// Makes the machine's root and goes on as systemd.
 const BOOT: &str = include_str!("machine/boot.sh");
@@ -128,6 +128,17 @@ impl<'lab> Machine<'lab> {
         Ok(())
     }
 
+    /// Every path below the root that differs from this host's: made, changed or removed.
+    pub fn changes(&self) -> Result<Vec<String>> {
+        let found = self.run("find /run/changes -mindepth 1 -printf %P\\n")?;
+        Ok(found.lines().map(str::to_owned).collect())
+    }
+
+    /// What services have written to their outputs.
+    pub fn log(&self) -> String {
+        self.read("/run/services.log").unwrap_or_default()
+    }
+
     /// What systemd says of a unit's property.
     pub fn property(&self, unit: &str, name: &str) -> Result<String> {
         let shown = self.run(&format!("systemctl show --property {name} --value {unit}"))?;
@@ -149,6 +160,7 @@ impl<'lab> Machine<'lab> {
 
 impl Drop for Machine<'_> {
     fn drop(&mut self) {
+        agent::keep_log("services of the machine", &self.log());
         // With the first process of its process namespace everything in it ends.
         let _ = self.outer.kill();
         let _ = self.outer.wait();

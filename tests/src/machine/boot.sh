@@ -35,7 +35,13 @@ done
 cp "$units/systemd-exit.service" "$root$units/"
 mount -t tmpfs -o mode=0755 tmpfs "$root/usr/lib/systemd/system-generators"
 rm -rf "$root"/etc/systemd/system "$root"/etc/systemd/system-generators "$root/usr/sbin/policy-rc.d"
-mkdir "$root/etc/systemd/system"
+mkdir -p "$root/etc/systemd/system/service.d"
+printf '[Service]\nStandardOutput=append:/run/services.log\nStandardError=append:/run/services.log\n' \
+    >"$root/etc/systemd/system/service.d/log.conf"
+
+# Where the story can see what was changed.
+mkdir "$root/run/changes"
+mount --bind "$memory/changes" "$root/run/changes"
 
 # The machine's root is all there is: services get file systems of their own made from it.
 cd "$root"
