@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use nix::sys::signal::{Signal, kill};
@@ -293,7 +293,7 @@ fn the_core_goes_on_without_the_service() -> Result<()> {
 
 /// Lays the tests' core where a service may look: homes are closed to it.
 fn bring_core(machine: &Machine<'_>, executable: &Path) -> Result<()> {
-    let environment: PathBuf = executable.ancestors().skip(2).take(1).collect();
+    let environment = executable.ancestors().nth(2).context("the core lies nowhere")?;
     let environment = environment.to_str().context("the path of the core is no text")?;
     machine.run("mkdir --parents /opt/xray")?;
     machine.run(&format!("mount --bind {environment} /opt/xray"))?;

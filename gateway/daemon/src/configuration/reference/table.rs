@@ -252,7 +252,7 @@ pub const SETTINGS: &[Setting] = &[
     ),
     setting(
         "xray.config",
-        unset(r#""/usr/local/etc/xray/config.json""#, "<data_dir>/xray/config.json"),
+        unset(r#""/usr/local/etc/xray/config.json""#, "`<data_dir>/xray/config.json`"),
         Restart,
         "The core's configuration file, with its backups beside it in backups/. Under systemd a folder elsewhere than in \
          data_dir has to be named in ReadWritePaths= too.",
