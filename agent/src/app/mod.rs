@@ -4,7 +4,9 @@
 //! listeners, store, kernel, in this order. A failed one takes back what it made.
 
 mod events;
+mod greeting;
 mod reload;
+mod services;
 mod start;
 mod tls;
 mod xray;
@@ -32,31 +34,26 @@ use tonic_health::pb::health_server::{Health, HealthServer};
 use tonic_health::server::HealthReporter;
 
 use crate::api_key::Origin;
-use crate::config::{Config, Flags, HookChoice, Live, PanelAuth};
+use crate::config::{Config, Flags, Live, PanelAuth};
 use crate::connections;
 use crate::counters::{ConnectionCounter, CounterReader};
 use crate::cut_off::CutOff;
 use crate::domains::{self, Recording};
-use crate::first_session::{self, Facts};
 use crate::follow::Follower;
-use crate::grpc::{self, Changes, DomainServices, Services, SystemSource};
+use crate::grpc::{self, Changes, Services};
 use crate::host::Processors;
 use crate::instance::{Locks, Undo, socket_path};
-use crate::kernel::{Hook, Kernel, KernelLog};
+use crate::kernel::{Kernel, KernelLog};
 use crate::metrics::{self, MetricsSource};
-use crate::network::listeners::SocketProbe;
 use crate::network::rtnetlink::{NetworkReader, NetworkWatcher};
 use crate::reconciler::{Keeper, Reconciler, Watcher as CoreWatcher};
 use crate::restart::{Ending, Restart};
 use crate::retention;
 use crate::rights::GivenKey;
 use crate::sampler::{self, Sampler};
-use crate::services::{
-    BackupService, CheckService, CollectorService, DomainService, EventService, HistoryService, KeyService,
-    LinkService, PortService, Rates, SettingsService, Subjects, SystemService, TrafficService, XrayService,
-};
+use crate::services::Rates;
 use crate::state::AgentState;
-use crate::store::{PortProbe, Store, lowest_free_port};
+use crate::store::Store;
 use crate::telemetry::Telemetry;
 use crate::watchdog::Watchdog;
 use crate::xray::access_log;
@@ -152,113 +149,6 @@ impl Agent {
             state: Arc::clone(&self.state),
             store: Arc::clone(&self.store),
         }
-    }
-
-    /// The same as the greeting, for the log.
-    fn tell_that_it_runs(&self) {
-        let http = self.http_address.map(|address| address.to_string());
-        tracing::info!(
-            version = crate::VERSION,
-            instance = self.config.agent.instance,
-            ports = %self.config.capture.ports,
-            http,
-            grpc = %self.grpc_address,
-            metrics = %self.metrics_address,
-            data_dir = %self.config.agent.data_dir.display(),
-            "the agent runs"
-        );
-    }
-
-    fn greeting(&self) -> String {
-        let attached = self.state.attached();
-        let hook = match attached.first().map(|one| one.hook) {
-            Some(Hook::Clsact) => "clsact",
-            _ if self.config.capture.hook == HookChoice::Xdp => "XDP and TCX",
-            _ => "TCX",
-        };
-        first_session::text(&Facts {
-            interfaces: attached.into_iter().map(|one| one.target.name).collect(),
-            hook,
-            ports: self.config.capture.ports.to_string(),
-            http: self.http_address,
-            http_tls: self.certificates.http_facts(&self.config),
-            grpc: self.grpc_address,
-            grpc_tls: self.certificates.grpc_facts(&self.config),
-            metrics: self.metrics_address,
-            xray: first_session::xray_line(&self.reconciler.facts().core),
-            socket: &socket_path(&self.config.agent.instance),
-            api_key: &self.api_key_origin,
-            next_port: self.next_port(),
-            program: &std::env::current_exe().unwrap_or_else(|_| "portmeter".into()),
-            data_folder: &self.config.agent.data_dir,
-            instance: &self.config.agent.instance,
-        })
-    }
-
-    /// The port that a key made now would get.
-    fn next_port(&self) -> Option<u16> {
-        let held = SocketProbe.held_ports().unwrap_or_default();
-        lowest_free_port(
-            self.config.capture.ports.iter(),
-            &self.store.snapshot().assigned_ports(),
-            &held,
-        )
-    }
-
-    fn services(&self, restart: &Arc<Restart>, processors: &Arc<Processors>) -> Services {
-        let shutdown = restart.shutdown();
-        let system = SystemSource {
-            state: Arc::clone(&self.state),
-            kernel: Arc::clone(&self.kernel),
-            reader: Arc::clone(&self.reader),
-            store: Arc::clone(&self.store),
-        };
-        let (store, reconciler) = (|| Arc::clone(&self.store), || self.reconciler.clone());
-        let live = || self.live.clone();
-        let links = LinkService::new(
-            store(),
-            reconciler(),
-            Arc::clone(&self.reader),
-            self.network.clone(),
-            live(),
-        );
-        let settings = SettingsService::new(store(), reconciler(), links.clone(), live(), self.telemetry.clone());
-        let xray = XrayService::new(store(), reconciler());
-        let ports = PortService::new(store(), reconciler(), Arc::new(self.config.capture.ports.clone()));
-        let domain = DomainServices {
-            system: SystemService::new(
-                store(),
-                xray.clone(),
-                live(),
-                Arc::clone(processors),
-                Arc::clone(restart),
-            ),
-            checks: CheckService::new(Subjects {
-                config: live(),
-                store: store(),
-                state: Arc::clone(&self.state),
-                reconciler: reconciler(),
-                ports: ports.clone(),
-                restart: Arc::clone(restart),
-            }),
-            keys: KeyService::new(store(), reconciler(), self.config.xray.reality_identity),
-            links,
-            traffic: TrafficService::new(
-                store(),
-                Arc::clone(&self.reader),
-                Arc::clone(&self.rates),
-                self.network.clone(),
-            ),
-            history: HistoryService::new(store()),
-            ports,
-            xray,
-            backups: BackupService::new(store(), reconciler()),
-            collector: CollectorService::new(store(), settings.clone(), live()),
-            settings,
-            events: EventService::new(store()),
-            domains: DomainService::new(store(), self.config.xray.access_log),
-        };
-        Services::new(domain, Arc::new(system), shutdown)
     }
 
     fn metrics_source(&self) -> MetricsSource {
