@@ -128,7 +128,7 @@ impl Sources {
                 .iter()
                 .filter(|(name, _)| !self.variables.contains_key(&format!("{section}.{name}")))
                 .map(|(name, value)| Figment::new().merge(one(&format!("{section}.{name}"), value)))
-                .collect(),
+                .collect::<Vec<_>>(),
             value => vec![Figment::new().merge(one(section, value))],
         });
         let in_environment = self
