@@ -4,7 +4,7 @@
 //! independent count of it ([`capture`]: tcpdump on a hop without offloads, parsed by a library the product does not
 //! use; [`witness`]: a program of its own where tcpdump could not keep up) and the product seen from outside ([`agent`],
 //! [`rest`], [`raw`], [`grpc`], [`metrics`], [`bpftool`], [`doctor`]), and real Xray cores with a site to reach through them
-//! ([`xray`]), and machines with a systemd of their own ([`machine`]), whose part a story can also play itself
+//! ([`xray`]), and machines with a systemd of their own ([`systemd`]), whose part a story can also play itself
 //! ([`service_manager`]). It names nothing of the product's insides: what a story knows about an agent, a user could know too.
 //!
 //! Everything is removed when it is dropped, also when a story panics. Nothing waits by sleeping: [`wait::until`]
@@ -26,7 +26,6 @@ pub mod grpc;
 pub mod grpc_clients;
 pub mod layout_1;
 pub mod ledger_view;
-pub mod machine;
 pub mod metrics;
 pub mod mirror;
 pub mod namespace;
@@ -42,6 +41,7 @@ pub mod rest;
 pub mod service_manager;
 pub mod snapshot;
 pub mod stepped;
+pub mod systemd;
 pub mod tap;
 pub mod traffic;
 pub mod tun;

@@ -12,7 +12,7 @@ use portmeter_tests::agent::REST_ADDRESS;
 use portmeter_tests::capture::Capture;
 use portmeter_tests::count;
 use portmeter_tests::exactness;
-use portmeter_tests::machine::Machine;
+use portmeter_tests::systemd::Machine;
 use portmeter_tests::network::{Pair, SERVER_ADDRESSES, SERVER_V4};
 use portmeter_tests::ordinary_user::{COUNTING, every_thread_has};
 use portmeter_tests::rest::Rest;

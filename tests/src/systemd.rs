@@ -14,7 +14,7 @@ use crate::namespace::{self, Namespace};
 use crate::{agent, cgroup, command, needs, wait};
 
 /// Makes the machine's root and goes on as systemd.
-const BOOT: &str = include_str!("machine/boot.sh");
+const BOOT: &str = include_str!("systemd/boot.sh");
 
 /// Enters a control group and then the namespaces that a machine has of its own.
 const ENTER: &str = "echo $$ >\"$1\"/cgroup.procs; exec unshare --mount --propagation private --pid --fork --kill-child --cgroup \
