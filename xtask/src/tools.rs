@@ -79,19 +79,6 @@ pub(crate) fn tools_folder() -> Result<PathBuf> {
         .context("there is no home folder to keep tools in: set PORTMETER_TOOLS_DIR")
 }
 
-/// A program of a crate's, of exactly this version; built first if it is not there yet (a minute or two).
-pub(crate) fn cargo_program(name: &str, version: &str) -> Result<PathBuf> {
-    let folder = tools_folder()?.join(format!("{name}-{version}"));
-    let program = folder.join("bin").join(name);
-    if !program.exists() {
-        println!("installing {name} {version}");
-        let mut install = command::cargo();
-        install.args(["install", name, "--locked", "--version", version, "--root"]);
-        command::run(install.arg(&folder)).with_context(|| format!("installing {name}"))?;
-    }
-    Ok(program)
-}
-
 /// The program of a crate, built at a pinned version with the versions that its makers built it with, if it is not there
 /// yet; that takes minutes.
 pub(crate) fn cargo_program(name: &str, version: &str) -> Result<PathBuf> {
