@@ -34,7 +34,7 @@ use reload::Reloader;
 pub use listening::{AgentTls, FAILED_KEYS_PER_MINUTE, Listening};
 
 /// The environment variable that holds the API key itself.
-const API_KEY_VARIABLE: &str = "PORTMETER_API_KEY";
+pub const API_KEY_VARIABLE: &str = "PORTMETER_API_KEY";
 
 /// The REST gateway, apart from the agent.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -210,12 +210,14 @@ pub async fn run(arguments: Arguments) -> Result<(), StartError> {
     let shutdown = shutdown_on_signal().map_err(StartError::Signals)?;
     let hang_ups = HangUps::listen().map_err(StartError::Signals)?;
     let (http, agent) = (&settings.http, &settings.gateway.agent);
-    let api_key = api_key(&KeySources {
+    let variable = env::var(API_KEY_VARIABLE).ok().filter(|text| !text.is_empty());
+    let credential = credentials::find(credentials::API_KEY);
+    let key_files = KeyFiles {
         flag: arguments.api_key_file.as_deref(),
-        variable: env::var(API_KEY_VARIABLE).ok().as_deref(),
         configured: http.api_key_file.as_deref(),
-        credential: credentials::find(credentials::API_KEY).as_deref(),
-    })?;
+        credential: credential.as_deref(),
+    };
+    let api_key = api_key(key_files.choose(variable.is_some()), variable.as_deref())?;
     let backend = Backend::connect(agent, &api_key, settings.gateway.client_files())?;
     let tls = http.server_tls()?;
     raise_open_files();
@@ -262,20 +264,24 @@ pub async fn run(arguments: Arguments) -> Result<(), StartError> {
     Ok(())
 }
 
-/// Where the API key may come from, the first one first.
-struct KeySources<'a> {
+/// Files that the API key may be in.
+#[derive(Debug, Clone, Copy)]
+struct KeyFiles<'a> {
     flag: Option<&'a Path>,
-    variable: Option<&'a str>,
     configured: Option<&'a Path>,
     credential: Option<&'a Path>,
 }
 
-fn api_key(sources: &KeySources<'_>) -> Result<ApiKey, StartError> {
-    let variable = sources.variable.filter(|text| !text.is_empty());
-    let file = match (sources.flag, variable) {
-        (None, Some(_)) => None,
-        (flag, _) => flag.or(sources.configured).or(sources.credential),
-    };
+impl<'a> KeyFiles<'a> {
+    /// The one that counts. What the environment holds goes before all of them but the one that a flag names.
+    fn choose(self, is_in_environment: bool) -> Option<&'a Path> {
+        let others = self.configured.or(self.credential).filter(|_| !is_in_environment);
+        self.flag.or(others)
+    }
+}
+
+/// The API key: from the `file` if one is named, else from the environment `variable` that holds it.
+pub fn api_key(file: Option<&Path>, variable: Option<&str>) -> Result<ApiKey, StartError> {
     let (text, origin) = match (file, variable) {
         (Some(path), _) => {
             let text = fs::read_to_string(path).map_err(|source| StartError::ApiKeyFile {
@@ -284,8 +290,8 @@ fn api_key(sources: &KeySources<'_>) -> Result<ApiKey, StartError> {
             })?;
             (text, path.display().to_string())
         }
-        (None, Some(text)) => (text.to_owned(), API_KEY_VARIABLE.to_owned()),
-        (None, None) => return Err(StartError::NoApiKey),
+        (None, Some(text)) if !text.is_empty() => (text.to_owned(), API_KEY_VARIABLE.to_owned()),
+        (None, _) => return Err(StartError::NoApiKey),
     };
     ApiKey::new(&text).map_err(|source| StartError::ApiKey { origin, source })
 }
@@ -296,56 +302,43 @@ mod tests {
 
     const KEY: &str = "0123456789abcdef";
 
-    /// A key from these; each file holds the key that it is named after.
-    fn key(flag: bool, variable: Option<&str>, configured: bool, credential: bool) -> Result<ApiKey, StartError> {
-        let folder = tempfile::tempdir().unwrap();
-        let file = |name: &str, is_there: bool| {
-            let path = folder.path().join(name);
-            fs::write(&path, format!("{name}\n")).unwrap();
-            is_there.then_some(path)
-        };
-        let flag = file("key-of-the-command-line", flag);
-        let configured = file("key-of-the-configuration", configured);
-        let credential = file("key-of-the-service-manager", credential);
-        api_key(&KeySources {
-            flag: flag.as_deref(),
-            variable,
-            configured: configured.as_deref(),
-            credential: credential.as_deref(),
-        })
-    }
-
     #[test]
-    fn flags_win_over_environment_over_file_over_credential() {
-        for (given, expected) in [
-            (key(true, Some(KEY), true, true), "key-of-the-command-line"),
-            (key(false, Some(KEY), true, true), KEY),
-            (key(false, Some(""), true, true), "key-of-the-configuration"),
-            (key(false, None, false, true), "key-of-the-service-manager"),
-        ] {
-            assert!(given.unwrap().matches(expected.as_bytes()), "{expected}");
-        }
+    fn a_named_file_goes_before_the_environment() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("api.key");
+        fs::write(&path, format!("{KEY}\n")).unwrap();
+        let from_file = api_key(Some(&path), Some("another-key-of-16-characters")).unwrap();
+        assert!(from_file.matches(KEY.as_bytes()));
+        assert!(api_key(None, Some(KEY)).unwrap().matches(KEY.as_bytes()));
     }
 
     #[test]
     fn there_is_no_start_without_a_usable_key() {
-        let none = KeySources {
-            flag: None,
-            variable: None,
+        assert!(matches!(api_key(None, None), Err(StartError::NoApiKey)));
+        assert!(matches!(api_key(None, Some("")), Err(StartError::NoApiKey)));
+        assert!(matches!(api_key(None, Some("short")), Err(StartError::ApiKey { .. })));
+        assert!(matches!(
+            api_key(Some(Path::new("/nonexistent")), Some(KEY)),
+            Err(StartError::ApiKeyFile { .. })
+        ));
+    }
+
+    #[test]
+    fn a_flag_wins_over_the_environment_over_the_configuration_over_a_credential() {
+        let path = |name| Some(Path::new(name));
+        let all = KeyFiles {
+            flag: path("/flag"),
+            configured: path("/configured"),
+            credential: path("/credential"),
+        };
+        let without_flag = KeyFiles { flag: None, ..all };
+        let credential = KeyFiles {
             configured: None,
-            credential: None,
+            ..without_flag
         };
-        assert!(matches!(api_key(&none), Err(StartError::NoApiKey)));
-        let short = KeySources {
-            variable: Some("short"),
-            ..none
-        };
-        assert!(matches!(api_key(&short), Err(StartError::ApiKey { .. })));
-        let missing = KeySources {
-            flag: Some(Path::new("/nonexistent")),
-            ..short
-        };
-        assert!(matches!(api_key(&missing), Err(StartError::ApiKeyFile { .. })));
+        assert_eq!([all.choose(true), all.choose(false)], [path("/flag"); 2]);
+        assert_eq!([without_flag.choose(true), without_flag.choose(false)], [None, path("/configured")]);
+        assert_eq!([credential.choose(true), credential.choose(false)], [None, path("/credential")]);
     }
 
     fn load(arguments: &Arguments, environment: &[(&str, &str)]) -> Result<GatewaySettings, ConfigError> {
