@@ -1,4 +1,4 @@
-//! Where the API key comes from: the environment, a configured file, or the first start.
+//! Where the API key comes from: the environment, a configured file, the service manager, or the first start.
 
 use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -60,10 +60,12 @@ pub enum Origin {
     File(PathBuf),
 }
 
-/// The key that the operator gives: in the environment or in a configured file. `None` where neither is set.
+/// The key that the operator gives: in the environment, in a configured file, or in a credential of the service manager's,
+/// the first of them that there is. `None` where there is none.
 pub fn given(
     environment: Option<&str>,
     configured_file: Option<&Path>,
+    credential: Option<&Path>,
 ) -> Result<Option<(ApiKey, Origin)>, ApiKeyError> {
     if let Some(text) = environment {
         let origin = format!("the environment variable {VARIABLE}");
@@ -71,6 +73,7 @@ pub fn given(
         return Ok(Some((key, Origin::Environment)));
     }
     configured_file
+        .or(credential)
         .map(|path| Ok((read(path)?, Origin::File(path.to_owned()))))
         .transpose()
 }
@@ -147,13 +150,30 @@ mod tests {
     }
 
     #[test]
+    fn what_is_configured_goes_before_what_the_service_manager_hands_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, format!("key-of-the-{name}\n")).unwrap();
+            path
+        };
+        let (configured, credential) = (file("configuration"), file("service-manager"));
+        let key = |configured, credential| given(None, configured, credential).unwrap();
+        let (_, origin) = key(Some(&*configured), Some(&*credential)).unwrap();
+        assert_eq!(origin, Origin::File(configured));
+        let (found, _) = key(None, Some(&*credential)).unwrap();
+        assert!(found.matches(b"key-of-the-service-manager"));
+        assert!(key(None, None).is_none());
+    }
+
+    #[test]
     fn never_shows_what_it_refuses() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("key");
         std::fs::write(&path, "sécret-secret-secret").unwrap();
         for error in [
-            given(Some("short"), None).unwrap_err(),
-            given(None, Some(&path)).unwrap_err(),
+            given(Some("short"), None, None).unwrap_err(),
+            given(None, Some(&path), None).unwrap_err(),
         ] {
             let text = error.to_string();
             assert!(!text.contains("short") && !text.contains("cret"), "{text}");

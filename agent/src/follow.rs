@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use tokio_util::sync::CancellationToken;
 
-use crate::config::Interfaces;
+use crate::config::Live;
 use crate::kernel::{Attached, Kernel};
 use crate::network::plan::{Plan, Target, plan};
 use crate::network::rtnetlink::{NetworkReader, NetworkWatcher};
@@ -28,7 +28,7 @@ pub struct Follower {
     /// Where the interfaces are read.
     pub reader: NetworkReader,
     /// What is wanted.
-    pub interfaces: Interfaces,
+    pub live: Live,
     /// Where the outcome is noted.
     pub state: Arc<AgentState>,
     /// Where failures are told.
@@ -48,7 +48,7 @@ impl Follower {
         let (mut tried, mut failures) = (BTreeSet::new(), Vec::new());
         loop {
             let network = self.reader.read().await?;
-            let plan = plan(&network, &self.interfaces);
+            let plan = plan(&network, &self.live.now().capture.interfaces);
             let attached: BTreeSet<u32> = self.state.attached().iter().map(|one| one.target.index).collect();
             let step = Step::towards(&plan.targets, &attached, &tried, limit);
             tried.extend(step.targets.iter().map(|target| target.index));
@@ -82,18 +82,20 @@ impl Follower {
         done.await.map_err(std::io::Error::other)
     }
 
-    /// Applies at every change of the network until `shutdown`.
+    /// Applies at every change of the network and of the configuration until `shutdown`.
     pub async fn run(self, mut watcher: NetworkWatcher, shutdown: CancellationToken) {
         let (mut told, mut told_failures) = (Vec::new(), Vec::new());
         let mut is_settled = self.state.problems().is_empty();
+        let mut changes = self.live.follow();
         loop {
             let changed = async {
-                let news = async {
+                let network = async {
                     if watcher.changed().await.is_none() {
                         tracing::error!("rtnetlink is gone; interfaces are no longer followed until a restart");
                         std::future::pending::<()>().await;
                     }
                 };
+                let news = async { tokio::select! { () = network => {}, _ = changes.changed() => {} } };
                 if is_settled {
                     news.await;
                 } else {

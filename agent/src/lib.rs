@@ -35,6 +35,7 @@ pub mod state;
 pub mod store;
 pub mod telemetry;
 pub mod transfer;
+pub mod watchdog;
 pub mod xray;
 
 /// This build's version, the same everywhere it is shown.

@@ -11,7 +11,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use crate::calendar::Calendar;
-use crate::config::{EventsConfig, LedgerConfig};
+use crate::config::{EventsConfig, LedgerConfig, Live};
 use crate::store::{FirstKept, Store};
 
 /// How often is looked for periods that have had their time.
@@ -93,8 +93,8 @@ impl ClockWatch {
     }
 }
 
-/// Removes what has had its time, until `shutdown`.
-pub async fn clean_up(store: Arc<Store>, retention: Retention, shutdown: CancellationToken) {
+/// Removes what has had its time by what is configured at each look, until `shutdown`.
+pub async fn clean_up(store: Arc<Store>, live: Live, shutdown: CancellationToken) {
     let mut watch = ClockWatch::new(store.now(), Instant::now());
     let mut ticks = interval(INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -103,7 +103,8 @@ pub async fn clean_up(store: Arc<Store>, retention: Retention, shutdown: Cancell
         if !watch.is_steady(now, Instant::now()) {
             continue;
         }
-        let first_kept = retention.first_kept(store.calendar(), now);
+        let config = live.now();
+        let first_kept = Retention::of(&config.ledger, &config.events).first_kept(store.calendar(), now);
         if let Err(error) = store.clean_up(first_kept).await {
             tracing::warn!(%error, "old periods could not be removed; the next minute tries again");
         }

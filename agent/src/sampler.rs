@@ -8,9 +8,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Interval, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
+use crate::config::Live;
 use crate::counters::{ConnectionSource, CounterReader};
 use crate::network::sockets;
 use crate::outage::{Outage, Turn};
@@ -68,12 +69,24 @@ async fn listed_connections() -> Option<HashMap<u16, u64>> {
         .ok()
 }
 
-/// Books every `every` until `shutdown`, unless the collector is paused; the last booking is made when the store is closed.
-pub async fn book(store: Arc<Store>, state: Arc<AgentState>, every: Duration, shutdown: CancellationToken) {
-    let mut ticks = interval(every);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+/// Books as often as is configured until `shutdown`, unless the collector is paused; the last booking is made when the store
+/// is closed.
+pub async fn book(store: Arc<Store>, state: Arc<AgentState>, live: Live, shutdown: CancellationToken) {
+    let mut changes = live.follow();
+    let mut ticks = booking_interval(&live);
     let mut failure = BookingFailure::default();
-    while shutdown.run_until_cancelled(ticks.tick()).await.is_some() {
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => {}
+            _ = changes.changed() => {
+                let next = booking_interval(&live);
+                if next.period() != ticks.period() {
+                    ticks = next;
+                }
+                continue;
+            }
+            () = shutdown.cancelled() => return,
+        }
         let booked = store.book_by_clock().await;
         if let Err(error) = &booked {
             let source = std::error::Error::source(error)
@@ -89,6 +102,12 @@ pub async fn book(store: Arc<Store>, state: Arc<AgentState>, every: Duration, sh
             }
         }
     }
+}
+
+fn booking_interval(live: &Live) -> Interval {
+    let mut ticks = interval(Duration::from_secs(live.now().ledger.commit_interval_seconds));
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
 }
 
 /// What is told of bookings that fail: once, and once when they go through again. The ledger that cannot be booked into

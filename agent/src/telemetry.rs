@@ -1,38 +1,46 @@
-//! Logs: for people on a terminal, JSON otherwise; always on standard error. `PORTMETER_LOG` sets the level, for
-//! example `debug` or `portmeter=debug,info`.
+//! How much the agent's log tells: what is set while it runs, otherwise what is configured.
 
-use std::io::IsTerminal;
+use portmeter_daemon::log::{Log, LogLevel};
 
-use tracing_subscriber::EnvFilter;
+use crate::settings::{LOG_LEVEL, Stored};
 
-/// The environment variable that sets the level.
-const VARIABLE: &str = "PORTMETER_LOG";
+/// The agent's log; a clone is the same one.
+#[derive(Clone)]
+pub struct Telemetry(Log);
 
-/// Starts logging. A level that cannot be read is told and replaced by `info`.
-pub fn start() {
-    let wanted = std::env::var(VARIABLE).unwrap_or_else(|_| "info".to_owned());
-    let (filter, problem) = match EnvFilter::try_new(&wanted) {
-        // What the migration library says of a fresh database is of no use to an operator.
-        Ok(filter) => (
-            filter.add_directive("rusqlite_migration=warn".parse().expect("a plain directive")),
-            None,
-        ),
-        Err(error) => (EnvFilter::new("info"), Some(error)),
-    };
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr);
-    if std::io::stderr().is_terminal() {
-        builder.with_target(false).init();
-    } else {
-        builder
-            .json()
-            .flatten_event(true)
-            .with_current_span(false)
-            .with_span_list(false)
-            .init();
+impl Telemetry {
+    /// Over the log that runs.
+    pub fn new(log: Log) -> Self {
+        Self(log)
     }
-    if let Some(error) = problem {
-        tracing::warn!(%error, "{VARIABLE} cannot be used; logging at level info");
+
+    /// Has the log tell what is wanted now.
+    pub fn follow(&self, configured: &LogLevel, stored: &Stored) {
+        self.0.set_level(&level(configured, stored));
+    }
+}
+
+/// What is stored is one of the levels; one that is not, of another version, counts as none.
+fn level(configured: &LogLevel, stored: &Stored) -> LogLevel {
+    let set = stored.text(LOG_LEVEL).and_then(|level| level.parse().ok());
+    set.unwrap_or_else(|| configured.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::settings::Value;
+
+    #[test]
+    fn what_is_set_wins_over_what_is_configured() {
+        let configured: LogLevel = "warn".parse().unwrap();
+        assert_eq!(level(&configured, &Stored::default()), configured);
+        let stored = Stored {
+            values: BTreeMap::from([(LOG_LEVEL, Value::from("debug"))]),
+            ..Stored::default()
+        };
+        assert_eq!(level(&configured, &stored).to_string(), "debug");
     }
 }

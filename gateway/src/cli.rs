@@ -1,64 +1,68 @@
 //! The gateway as a program of its own: its arguments, what is checked before it starts, and its run.
 //!
-//! The binary of this crate and the agent's `gateway` subcommand share it. Nothing is opened before every argument
-//! has been found good.
+//! The binary of this crate and the agent's `gateway` subcommand share it. Flags win over environment over file over
+//! defaults. Nothing is opened before all of it has been found good.
 
+mod alive;
 mod listening;
+mod reload;
 
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::{env, fs, io};
 
 use http::Uri;
+use portmeter_daemon::configuration::{ConfigError, Sources};
+use portmeter_daemon::credentials;
+use portmeter_daemon::log;
+use portmeter_daemon::service_manager::ServiceManager;
+use portmeter_daemon::signals::{HangUps, shutdown_on_signal};
 use portmeter_listener::raise_open_files;
 use portmeter_listener::tls::{ServerTls, TlsError};
 use portmeter_proto::api_key::{ApiKey, InvalidApiKey};
 use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
 
 use crate::backend::Backend;
-use crate::gateway::{GatewayConfig, PanelAuth};
+use crate::config::GatewaySettings;
+use crate::gateway::{GatewayConfig, LiveConfig, PanelAuth};
 use crate::routes::router;
 use crate::server::Server;
 use crate::transport::ConnectError;
+use reload::Reloader;
 
 pub use listening::{AgentTls, FAILED_KEYS_PER_MINUTE, Listening};
 
 /// The environment variable that holds the API key itself.
-const API_KEY_VARIABLE: &str = "PORTMETER_API_KEY";
+pub const API_KEY_VARIABLE: &str = "PORTMETER_API_KEY";
 
 /// The REST gateway, apart from the agent.
-#[derive(Debug, Clone, clap::Args)]
+#[derive(Debug, Clone, Default, clap::Args)]
 pub struct Arguments {
-    /// The agent's gRPC address: HOST:PORT, http://HOST:PORT, https://HOST:PORT or unix:/absolute/path
-    #[arg(long, value_name = "ADDR")]
-    pub agent: String,
+    /// Configuration file, of which [http], [gateway] and [log] count
+    /// [default: /etc/portmeter/portmeter.toml, if it is there]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
 
-    /// Where to listen for REST
-    #[arg(
-        long,
-        value_name = "ADDR",
-        default_value = "127.0.0.1:8000",
-        env = "PORTMETER_HTTP__LISTEN"
-    )]
-    pub http: SocketAddr,
+    /// The agent's gRPC address: HOST:PORT, http://HOST:PORT, https://HOST:PORT or unix:/absolute/path
+    /// [default: 127.0.0.1:50051]
+    #[arg(long, value_name = "ADDR")]
+    pub agent: Option<String>,
+
+    /// Where to listen for REST [default: 127.0.0.1:8000]
+    #[arg(long, value_name = "ADDR")]
+    pub http: Option<SocketAddr>,
 
     /// A file that holds the API key, the agent's; without it the key is taken from PORTMETER_API_KEY
     #[arg(long, value_name = "FILE")]
     pub api_key_file: Option<PathBuf>,
 
-    /// Whether the panel's routes need the API key (key) or answer anybody (open)
-    #[arg(
-        long,
-        value_name = "MODE",
-        value_enum,
-        default_value = "key",
-        env = "PORTMETER_HTTP__PANEL_AUTH"
-    )]
-    pub panel_auth: PanelAuth,
+    /// Whether the panel's routes need the API key (key) or answer anybody (open) [default: key]
+    #[arg(long, value_name = "MODE", value_enum)]
+    pub panel_auth: Option<PanelAuth>,
 
     /// What subscription links begin with, for example https://vpn.example.com; without it they are paths alone
-    #[arg(long, value_name = "URL", value_parser = public_url, env = "PORTMETER_HTTP__PUBLIC_URL")]
+    #[arg(long, value_name = "URL", value_parser = public_url)]
     pub public_url: Option<String>,
 
     /// Allow --panel-auth open on an address that is not loopback
@@ -74,9 +78,43 @@ pub struct Arguments {
     pub listening: Listening,
 }
 
+impl Arguments {
+    /// What file, environment and flags come to, checked.
+    pub fn load(
+        &self,
+        environment: impl IntoIterator<Item = (OsString, OsString)>,
+    ) -> Result<GatewaySettings, ConfigError> {
+        let sources = Sources::read(self.config.as_deref(), environment)?;
+        let mut settings: GatewaySettings = sources.extract()?;
+        self.apply(&mut settings);
+        match settings.check() {
+            invalid if invalid.is_empty() => Ok(settings),
+            invalid => Err(sources.refuse(invalid)),
+        }
+    }
+
+    fn apply(&self, settings: &mut GatewaySettings) {
+        let GatewaySettings { http, gateway, .. } = settings;
+        if let Some(agent) = &self.agent {
+            gateway.agent.clone_from(agent);
+        }
+        http.listen = self.http.unwrap_or(http.listen);
+        http.panel_auth = self.panel_auth.unwrap_or(http.panel_auth);
+        http.allow_open_panel_on_network |= self.allow_open_panel;
+        if self.public_url.is_some() {
+            http.public_url.clone_from(&self.public_url);
+        }
+        self.agent_tls.apply(gateway);
+        self.listening.apply(http);
+    }
+}
+
 /// Why the gateway did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
+    /// The configuration cannot be used.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
     /// Neither a file nor the environment names an API key.
     #[error("no API key: give the agent's with --api-key-file FILE or in {API_KEY_VARIABLE}")]
     NoApiKey,
@@ -102,9 +140,9 @@ pub enum StartError {
     /// The certificate or its key cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
-    /// The panel would be open to a network.
-    #[error(transparent)]
-    OpenPanel(#[from] OpenPanel),
+    /// Signals cannot be listened for.
+    #[error("signals cannot be listened for")]
+    Signals(#[source] io::Error),
     /// The listener cannot be had.
     #[error("cannot listen on {address}")]
     Listen {
@@ -163,57 +201,87 @@ pub fn public_url_host(url: &str) -> Option<String> {
     (!host.is_empty()).then(|| host.to_owned())
 }
 
-/// Runs the gateway until `shutdown` is cancelled, then drains it. It starts whether or not the agent is there;
-/// until it is, answers are 503.
-pub async fn run(arguments: Arguments, shutdown: CancellationToken) -> Result<(), StartError> {
-    let Arguments {
-        agent,
-        http,
-        api_key_file,
-        panel_auth,
-        public_url,
-        allow_open_panel,
-        agent_tls,
-        listening,
-    } = arguments;
-    check_panel(http, panel_auth, allow_open_panel)?;
-    let api_key = api_key(api_key_file.as_deref(), env::var(API_KEY_VARIABLE).ok().as_deref())?;
-    let backend = Backend::connect(&agent, &api_key, agent_tls.files())?;
-    let (limits, failed_keys_per_minute) = (listening.limits(), listening.failed_keys_per_minute);
-    let tls = listening.tls()?;
+/// Runs the gateway until a signal ends it, then drains it. It starts whether or not the agent is there; until it is,
+/// answers are 503. Called once in a process: it starts the log.
+pub async fn run(arguments: Arguments) -> Result<(), StartError> {
+    let settings = arguments.load(env::vars_os())?;
+    let log = log::start(&settings.log);
+    let manager = ServiceManager::find();
+    let shutdown = shutdown_on_signal().map_err(StartError::Signals)?;
+    let hang_ups = HangUps::listen().map_err(StartError::Signals)?;
+    let (http, agent) = (&settings.http, &settings.gateway.agent);
+    let variable = env::var(API_KEY_VARIABLE).ok().filter(|text| !text.is_empty());
+    let credential = credentials::find(credentials::API_KEY);
+    let key_files = KeyFiles {
+        flag: arguments.api_key_file.as_deref(),
+        configured: http.api_key_file.as_deref(),
+        credential: credential.as_deref(),
+    };
+    let api_key = api_key(key_files.choose(variable.is_some()), variable.as_deref())?;
+    let backend = Backend::connect(agent, &api_key, settings.gateway.client_files())?;
+    let tls = http.server_tls()?;
     raise_open_files();
-    let listener = TcpListener::bind(http)
+    let listener = TcpListener::bind(http.listen)
         .await
-        .map_err(|source| StartError::Listen { address: http, source })?;
-    if panel_auth == PanelAuth::Open {
+        .map_err(|source| StartError::Listen {
+            address: http.listen,
+            source,
+        })?;
+    if http.panel_auth == PanelAuth::Open {
         tracing::warn!("the panel's routes answer without the API key");
     }
-    let address = listener.local_addr().unwrap_or(http);
+    let address = listener.local_addr().unwrap_or(http.listen);
     let fingerprint = tls.as_ref().map(ServerTls::fingerprint);
     tracing::info!(%address, %agent, fingerprint, "REST is served");
-    let config = GatewayConfig {
-        api_key,
-        panel_auth,
-        listen: address,
-        public_url,
-        failed_keys_per_minute,
-    };
+    let live = LiveConfig::from(GatewayConfig::of(http, api_key, address));
     if let Some(tls) = tls.clone() {
         tokio::spawn(tls.follow(shutdown.clone()));
     }
     let server = Server {
         listener,
-        router: router(backend, config),
+        router: router(backend, live.clone()),
         tls,
-        limits,
+        limits: http.limits(),
     };
+    tokio::spawn(alive::tell(manager, server.router.clone(), shutdown.clone()));
+    manager.status(&format!("REST on {address}, for the agent at {agent}"));
+    manager.ready();
+    let reloader = Reloader {
+        arguments,
+        running: settings,
+        live,
+        log,
+        manager,
+    };
+    tokio::spawn(reloader.run(hang_ups, shutdown.clone()));
+    let stopping = shutdown.clone();
+    tokio::spawn(async move {
+        stopping.cancelled().await;
+        manager.stopping();
+    });
     server.run(shutdown).await;
     tracing::info!("REST has stopped");
     Ok(())
 }
 
-/// The API key: from the file if one is named, else from the environment.
-fn api_key(file: Option<&Path>, variable: Option<&str>) -> Result<ApiKey, StartError> {
+/// Files that the API key may be in.
+#[derive(Debug, Clone, Copy)]
+struct KeyFiles<'a> {
+    flag: Option<&'a Path>,
+    configured: Option<&'a Path>,
+    credential: Option<&'a Path>,
+}
+
+impl<'a> KeyFiles<'a> {
+    /// The one that counts. What the environment holds goes before all of them but the one that a flag names.
+    fn choose(self, is_in_environment: bool) -> Option<&'a Path> {
+        let others = self.configured.or(self.credential).filter(|_| !is_in_environment);
+        self.flag.or(others)
+    }
+}
+
+/// The API key: from the `file` if one is named, else from the environment `variable` that holds it.
+pub fn api_key(file: Option<&Path>, variable: Option<&str>) -> Result<ApiKey, StartError> {
     let (text, origin) = match (file, variable) {
         (Some(path), _) => {
             let text = fs::read_to_string(path).map_err(|source| StartError::ApiKeyFile {
@@ -253,6 +321,49 @@ mod tests {
             api_key(Some(Path::new("/nonexistent")), Some(KEY)),
             Err(StartError::ApiKeyFile { .. })
         ));
+    }
+
+    #[test]
+    fn a_flag_wins_over_the_environment_over_the_configuration_over_a_credential() {
+        let path = |name| Some(Path::new(name));
+        let all = KeyFiles {
+            flag: path("/flag"),
+            configured: path("/configured"),
+            credential: path("/credential"),
+        };
+        let without_flag = KeyFiles { flag: None, ..all };
+        let credential = KeyFiles {
+            configured: None,
+            ..without_flag
+        };
+        assert_eq!([all.choose(true), all.choose(false)], [path("/flag"); 2]);
+        assert_eq!([without_flag.choose(true), without_flag.choose(false)], [None, path("/configured")]);
+        assert_eq!([credential.choose(true), credential.choose(false)], [None, path("/credential")]);
+    }
+
+    fn load(arguments: &Arguments, environment: &[(&str, &str)]) -> Result<GatewaySettings, ConfigError> {
+        arguments.load(environment.iter().map(|(name, value)| (name.into(), value.into())))
+    }
+
+    #[test]
+    fn flags_win_over_the_environment() {
+        let environment = [("PORTMETER_HTTP__LISTEN", "127.0.0.1:1"), ("PORTMETER_XRAY__MODE", "none")];
+        assert_eq!(load(&Arguments::default(), &environment).unwrap().http.listen.port(), 1);
+        let arguments = Arguments {
+            http: "127.0.0.1:2".parse().ok(),
+            agent: Some("unix:/a".to_owned()),
+            ..Arguments::default()
+        };
+        let settings = load(&arguments, &environment).unwrap();
+        assert_eq!((settings.http.listen.port(), settings.gateway.agent.as_str()), (2, "unix:/a"));
+    }
+
+    #[test]
+    fn a_wrong_setting_is_told_with_its_place() {
+        let error = load(&Arguments::default(), &[("PORTMETER_HTTP__LISTEN", "x")]).unwrap_err();
+        assert!(error.to_string().contains("environment variable PORTMETER_HTTP__LISTEN"), "{error}");
+        let error = load(&Arguments::default(), &[("PORTMETER_HTTPS__LISTEN", "x")]).unwrap_err();
+        assert!(error.to_string().contains("did you mean [http]?"), "{error}");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use portmeter_listener::FailedKeys;
 use portmeter_proto::api_key::ApiKey;
 use portmeter_proto::v1::backup_service_client::BackupServiceClient;
@@ -20,12 +21,14 @@ use portmeter_proto::v1::xray_service_client::XrayServiceClient;
 
 use crate::backend::Backend;
 use crate::backend::lists::Lists;
+use crate::cli::public_url;
+use crate::config::HttpConfig;
 use crate::key_list::KeyList;
 use crate::shared_answer::SharedAnswer;
 use crate::transport::Transport;
 
 /// Whether the panel's routes ask for the API key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum, serde::Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum PanelAuth {
     /// They do, like all others.
@@ -51,13 +54,48 @@ pub struct GatewayConfig {
     pub failed_keys_per_minute: u32,
 }
 
+impl GatewayConfig {
+    /// As `http` says, which has been checked.
+    pub fn of(http: &HttpConfig, api_key: ApiKey, listen: SocketAddr) -> Self {
+        Self {
+            api_key,
+            panel_auth: http.panel_auth,
+            listen,
+            public_url: http.public_url.as_deref().and_then(|url| public_url(url).ok()),
+            failed_keys_per_minute: http.failed_keys_per_minute,
+        }
+    }
+}
+
+/// The settings as they are now. A clone is the same ones; whoever has one can change what may change while the gateway
+/// runs: everything but the API key and the address.
+#[derive(Debug, Clone)]
+pub struct LiveConfig(Arc<ArcSwap<GatewayConfig>>);
+
+impl From<GatewayConfig> for LiveConfig {
+    fn from(config: GatewayConfig) -> Self {
+        Self(Arc::new(ArcSwap::from_pointee(config)))
+    }
+}
+
+impl LiveConfig {
+    /// Takes over what `http` says of what may change.
+    pub fn follow(&self, http: &HttpConfig) {
+        let now = self.0.load();
+        let next = GatewayConfig::of(http, now.api_key.clone(), now.listen);
+        self.0.store(Arc::new(next));
+    }
+}
+
 /// The state of the router. A clone is one more pointer to the same.
 #[derive(Clone)]
 pub(crate) struct Gateway(Arc<Inner>);
 
 struct Inner {
     backend: Backend,
-    config: GatewayConfig,
+    api_key: ApiKey,
+    listen: SocketAddr,
+    config: LiveConfig,
     key_list: KeyList,
     failed_keys: FailedKeys,
     shared: Shared,
@@ -77,34 +115,39 @@ pub(crate) struct Shared {
 }
 
 impl Gateway {
-    pub(crate) fn new(backend: Backend, config: GatewayConfig) -> Self {
+    pub(crate) fn new(backend: Backend, config: LiveConfig) -> Self {
+        let now = config.0.load();
         Self(Arc::new(Inner {
             backend,
-            failed_keys: FailedKeys::new(config.failed_keys_per_minute),
-            config,
+            api_key: now.api_key.clone(),
+            listen: now.listen,
+            failed_keys: FailedKeys::new(now.failed_keys_per_minute),
+            config: config.clone(),
             key_list: KeyList::default(),
             shared: Shared::default(),
         }))
     }
 
     pub(crate) fn api_key(&self) -> &ApiKey {
-        &self.0.config.api_key
+        &self.0.api_key
     }
 
     pub(crate) fn failed_keys(&self) -> &FailedKeys {
-        &self.0.failed_keys
+        let failed_keys = &self.0.failed_keys;
+        failed_keys.set_per_minute(self.0.config.0.load().failed_keys_per_minute);
+        failed_keys
     }
 
     pub(crate) fn panel_auth(&self) -> PanelAuth {
-        self.0.config.panel_auth
+        self.0.config.0.load().panel_auth
     }
 
     pub(crate) fn listen(&self) -> SocketAddr {
-        self.0.config.listen
+        self.0.listen
     }
 
-    pub(crate) fn public_url(&self) -> Option<&str> {
-        self.0.config.public_url.as_deref()
+    pub(crate) fn public_url(&self) -> Option<String> {
+        self.0.config.0.load().public_url.clone()
     }
 
     pub(crate) fn key_list(&self) -> &KeyList {

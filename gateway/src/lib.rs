@@ -32,7 +32,8 @@
 //! first: the gateway checks the key of its own caller and sends none on.
 //!
 //! Apart from the agent, [`Backend::connect`] in place of [`Backend::in_process`]; [`cli::run`] does all of it for a
-//! command line. Either way [`cli::check_panel`] says whether the panel may be open on an address.
+//! command line. Either way [`cli::check_panel`] says whether the panel may be open on an address. Who keeps a clone of the
+//! [`LiveConfig`] given to [`router`] can change who may use the panel, and what links begin with, while it runs.
 //!
 //! # What it expects of the services
 //!
@@ -52,7 +53,7 @@
 //! for all who wait for it; `request`, `panel_request` and `query` read,
 //! `answer` writes, `failure` reports; `calendar`, `moment` and `size` know days, times and sizes; `openapi` describes
 //! every route and shows the page that browses them; `backend` and `transport` reach the agent; `server` listens; `cli`
-//! starts it all as a program.
+//! starts it all as a program, with what `config` says.
 
 #![forbid(unsafe_code)]
 
@@ -64,6 +65,7 @@ mod calendar;
 mod checks;
 pub mod cli;
 mod collector;
+pub mod config;
 mod events;
 mod failure;
 mod gateway;
@@ -97,7 +99,7 @@ mod xray;
 
 pub use auth::Access;
 pub use backend::{Backend, LocalServices, MissingService};
-pub use gateway::{GatewayConfig, PanelAuth};
+pub use gateway::{GatewayConfig, LiveConfig, PanelAuth};
 pub use routes::{RouteLine, route_lines, router};
 pub use server::{Limits, Server, serve};
 pub use transport::{ConnectError, InvalidAddress, LocalService};

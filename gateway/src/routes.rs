@@ -12,7 +12,7 @@ use axum::routing::{MethodFilter, MethodRouter, any, on};
 use crate::auth::{Access, Guarded};
 use crate::backend::Backend;
 use crate::failure::Family;
-use crate::gateway::{Gateway, GatewayConfig};
+use crate::gateway::{Gateway, LiveConfig};
 use crate::openapi::{self, Described};
 use crate::request::refuse;
 use crate::{
@@ -173,8 +173,9 @@ pub(crate) fn table() -> Vec<Route> {
     ]
 }
 
-/// The REST interface over `backend`, ready for [`serve`](crate::serve).
-pub fn router(backend: Backend, config: GatewayConfig) -> Router {
+/// The REST interface over `backend`, ready for [`serve`](crate::serve). Who keeps a clone of the [`LiveConfig`] can change
+/// some of it while it runs.
+pub fn router(backend: Backend, config: impl Into<LiveConfig>) -> Router {
     let router = Router::new();
     let router = table()
         .into_iter()
@@ -182,7 +183,7 @@ pub fn router(backend: Backend, config: GatewayConfig) -> Router {
     router
         .method_not_allowed_fallback(method_not_allowed)
         .fallback(not_found)
-        .with_state(Gateway::new(backend, config))
+        .with_state(Gateway::new(backend, config.into()))
 }
 
 /// One route as a person reads it.

@@ -88,6 +88,8 @@ struct Shown<'a> {
     xray: Section<'a, Xray<'a>>,
     #[schema(value_type = Collector)]
     collector: Section<'a, Collector<'a>>,
+    #[schema(value_type = Log)]
+    log: Section<'a, Log<'a>>,
     version: u32,
     #[schema(value_type = Paths)]
     paths: Section<'a, Paths<'a>>,
@@ -137,6 +139,12 @@ struct Collector<'a> {
 }
 
 #[derive(Serialize, ToSchema)]
+#[schema(as = SettingsLog)]
+struct Log<'a> {
+    level: &'a str,
+}
+
+#[derive(Serialize, ToSchema)]
 #[schema(as = SettingsPaths)]
 struct Paths<'a> {
     data_dir: &'a str,
@@ -151,6 +159,7 @@ impl<'a> Shown<'a> {
         let xray = settings.xray.as_ref().ok_or_else(incomplete)?;
         let collector = settings.collector.as_ref().ok_or_else(incomplete)?;
         let paths = settings.paths.as_ref().ok_or_else(incomplete)?;
+        let log = settings.log.as_ref().ok_or_else(incomplete)?;
         let mut others = match settings.extra_json.as_str() {
             "" => Fields::new(),
             text => fields(text)?,
@@ -188,6 +197,10 @@ impl<'a> Shown<'a> {
                 },
                 others: beside("collector")?,
             },
+            log: Section {
+                known: Log { level: &log.level },
+                others: beside("log")?,
+            },
             paths: Section {
                 known: Paths {
                     data_dir: &paths.data_dir,
@@ -209,7 +222,7 @@ fn fields(text: &str) -> Result<Fields<'_>, Failure> {
 
 #[cfg(test)]
 mod tests {
-    use portmeter_proto::v1::{CollectorSettings, PathSettings, UiSettings, XraySettings};
+    use portmeter_proto::v1::{CollectorSettings, LogSettings, PathSettings, UiSettings, XraySettings};
 
     use super::*;
 
@@ -222,6 +235,7 @@ mod tests {
             xray: Some(XraySettings::default()),
             collector: Some(CollectorSettings::default()),
             paths: Some(PathSettings::default()),
+            log: Some(LogSettings::default()),
             version: 3,
             extra_json: extra_json.to_owned(),
         }
@@ -243,7 +257,7 @@ mod tests {
         let value: serde_json::Value = serde_json::from_str(&text).unwrap();
         assert_eq!(
             (&value["ui"]["theme"], value.as_object().unwrap().len()),
-            (&"dark".into(), 6)
+            (&"dark".into(), 7)
         );
     }
 

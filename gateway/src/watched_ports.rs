@@ -30,7 +30,7 @@ pub(crate) async fn show(State(gateway): State<Gateway>) -> Result<Response, Pan
     let own = reachable(gateway.listen());
     let ports = rows(watched(own, &configuration), own.port(), &configuration.listening_ports);
     let expected_bytes = (ports.len() + 1) * ROW_BYTES;
-    let url = gateway.public_url().map(ToOwned::to_owned);
+    let url = gateway.public_url();
     let answer = WatchedPorts {
         ok: true,
         ports,

@@ -46,6 +46,11 @@ thread_local! {
     static SAID: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
 }
 
+/// Keeps what something else wrote beside that.
+pub(crate) fn keep_log(name: &str, text: &str) {
+    SAID.with_borrow_mut(|said| said.push(format!("--- {name}\n{text}")));
+}
+
 /// What the agents of the story that has just ended on this thread wrote.
 pub fn take_logs() -> Vec<String> {
     SAID.take()

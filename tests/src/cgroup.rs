@@ -50,7 +50,7 @@ impl Drop for Cgroup {
 }
 
 /// The folder of this process's group in the version 2 tree; `None` where that tree is not mounted.
-fn own_folder() -> Result<Option<PathBuf>> {
+pub(crate) fn own_folder() -> Result<Option<PathBuf>> {
     let groups = fs::read_to_string("/proc/self/cgroup")?;
     let own = groups.lines().find_map(|line| line.strip_prefix("0::/"));
     let mounts = fs::read_to_string("/proc/mounts")?;

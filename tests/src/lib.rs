@@ -4,7 +4,8 @@
 //! independent count of it ([`capture`]: tcpdump on a hop without offloads, parsed by a library the product does not
 //! use; [`witness`]: a program of its own where tcpdump could not keep up) and the product seen from outside ([`agent`],
 //! [`rest`], [`raw`], [`grpc`], [`metrics`], [`bpftool`], [`doctor`]), and real Xray cores with a site to reach through them
-//! ([`xray`]). It names nothing of the product's insides: what a story knows about an agent, a user could know too.
+//! ([`xray`]), and machines with a systemd of their own ([`systemd`]), whose part a story can also play itself
+//! ([`service_manager`]). It names nothing of the product's insides: what a story knows about an agent, a user could know too.
 //!
 //! Everything is removed when it is dropped, also when a story panics. Nothing waits by sleeping: [`wait::until`]
 //! asks for a condition, and a story that never sees it fails and says which one.
@@ -31,16 +32,20 @@ pub mod namespace;
 pub mod needs;
 pub mod network;
 pub mod ordinary_user;
+pub mod package;
 pub mod packet;
 pub mod packet_size;
 pub mod page;
 pub mod raw;
 pub mod rest;
+pub mod service_manager;
 pub mod snapshot;
 pub mod stepped;
+pub mod systemd;
 pub mod tap;
 pub mod traffic;
 pub mod tun;
+pub mod unit_file;
 pub mod wait;
 pub mod witness;
 pub mod xray;

@@ -26,6 +26,9 @@ const GRPCURL: &str = "PORTMETER_GRPCURL";
 /// Names the executable of schemathesis.
 const SCHEMATHESIS: &str = "PORTMETER_SCHEMATHESIS";
 
+/// Names the Debian package.
+const DEB: &str = "PORTMETER_DEB";
+
 /// Why a story cannot be told on this machine.
 #[derive(Debug)]
 pub struct Lacking(String);
@@ -87,6 +90,11 @@ pub fn schemathesis() -> Result<PathBuf> {
     named("schemathesis", SCHEMATHESIS)
 }
 
+/// The Debian package: the file that the environment names.
+pub fn package() -> Result<PathBuf> {
+    named("the Debian package", DEB)
+}
+
 fn named(what: &str, variable: &str) -> Result<PathBuf> {
     let reason = match env::var_os(variable).map(PathBuf::from) {
         Some(executable) if executable.is_file() => return Ok(executable),
@@ -106,6 +114,10 @@ pub fn may_leave_out() -> bool {
 
 /// Whether a program is on the path.
 pub fn is_on_path(program: &str) -> bool {
+    // A path of its own is looked up nowhere.
+    if program.starts_with('/') {
+        return fs::metadata(program).is_ok_and(|metadata| metadata.is_file());
+    }
     let path = env::var_os("PATH").unwrap_or_default();
     env::split_paths(&path).any(|folder| fs::metadata(folder.join(program)).is_ok_and(|metadata| metadata.is_file()))
 }

@@ -31,6 +31,7 @@ mod keys;
 mod lab;
 mod ledger;
 mod live;
+mod logs;
 mod loopback;
 mod metrics;
 mod migration;
@@ -38,13 +39,16 @@ mod missing_rights;
 mod mounting;
 mod neighbours;
 mod offloads;
+mod package;
 mod prepare;
 mod promptness;
 mod real_devices;
 mod refusals;
+mod reload;
 mod resets;
 mod rights;
 mod security;
+mod service;
 mod settings;
 mod stopping;
 mod system;
@@ -73,8 +77,8 @@ type Story = (&'static str, fn() -> Result<()>);
 
 /// The programs that stories call, beside the product.
 const TOOLS: &[&str] = &[
-    "bash", "bpftool", "clang", "curl", "ethtool", "ip", "jq", "nft", "openssl", "python3", "setpriv", "ss", "tc",
-    "tcpdump", "unshare",
+    "bash", "bpftool", "clang", "curl", "ethtool", "ip", "jq", "nft", "nsenter", "openssl", "python3", "script", "setpriv",
+    "ss", "tc", "tcpdump", "unshare",
 ];
 
 fn main() -> ExitCode {
@@ -134,6 +138,10 @@ fn main() -> ExitCode {
         ("rights", rights::STORIES),
         ("missing_rights", missing_rights::STORIES),
         ("prepare", prepare::STORIES),
+        ("service", service::STORIES),
+        ("logs", logs::STORIES),
+        ("reload", reload::STORIES),
+        ("package", package::STORIES),
         ("xray::lab", xray::lab::STORIES),
         ("xray::domains", xray::domains::STORIES),
         ("xray::first_bytes", xray::first_bytes::STORIES),

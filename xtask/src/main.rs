@@ -6,6 +6,7 @@ mod buf;
 mod check;
 mod codegen;
 mod command;
+mod deb;
 mod ebpf;
 mod fuzz;
 mod grpc_clients;
@@ -38,6 +39,8 @@ enum Command {
     Check(check::Arguments),
     /// Generate the Rust code of the .proto files (no protoc needed).
     Codegen(codegen::Arguments),
+    /// Build the Debian package, with manual pages and completions.
+    Deb(deb::Arguments),
     /// Build the kernel programs into the object that the agent embeds.
     Ebpf(ebpf::Arguments),
     /// Fuzz the packet parser and the REST routes.
@@ -53,6 +56,7 @@ fn main() -> Result<()> {
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
         Command::Codegen(arguments) => codegen::run(&arguments),
+        Command::Deb(arguments) => deb::run(&arguments),
         Command::Ebpf(arguments) => ebpf::run(&arguments),
         Command::Fuzz(arguments) => fuzz::run(&arguments),
         Command::Schemathesis(arguments) => schemathesis::run(&arguments),

@@ -4,6 +4,9 @@
 //! listeners, store, kernel, in this order. A failed one takes back what it made.
 
 mod events;
+mod greeting;
+mod reload;
+mod services;
 mod start;
 mod tls;
 mod xray;
@@ -13,7 +16,10 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use portmeter_gateway::{Backend, GatewayConfig, LocalServices, Server};
+use portmeter_daemon::service_manager::ServiceManager;
+use portmeter_daemon::signals::HangUps;
+use portmeter_gateway::{Backend, GatewayConfig, LiveConfig, LocalServices, Server};
+use portmeter_listener::FailedKeys;
 use portmeter_proto::api_key::ApiKey;
 use portmeter_proto::v1::{
     backup_service_server, check_service_server, collector_service_server, domain_service_server, event_service_server,
@@ -28,32 +34,30 @@ use tonic_health::pb::health_server::{Health, HealthServer};
 use tonic_health::server::HealthReporter;
 
 use crate::api_key::Origin;
-use crate::config::{Config, Flags, HookChoice, PanelAuth};
+use crate::config::{Config, Flags, Live, PanelAuth};
 use crate::connections;
 use crate::counters::{ConnectionCounter, CounterReader};
 use crate::cut_off::CutOff;
 use crate::domains::{self, Recording};
-use crate::first_session::{self, Facts};
 use crate::follow::Follower;
-use crate::grpc::{self, Changes, DomainServices, Services, SystemSource};
+use crate::grpc::{self, Changes, Services};
 use crate::host::Processors;
 use crate::instance::{Locks, Undo, socket_path};
-use crate::kernel::{Hook, Kernel, KernelLog};
+use crate::kernel::{Kernel, KernelLog};
 use crate::metrics::{self, MetricsSource};
-use crate::network::listeners::SocketProbe;
 use crate::network::rtnetlink::{NetworkReader, NetworkWatcher};
 use crate::reconciler::{Keeper, Reconciler, Watcher as CoreWatcher};
 use crate::restart::{Ending, Restart};
-use crate::retention::{self, Retention};
+use crate::retention;
 use crate::rights::GivenKey;
 use crate::sampler::{self, Sampler};
-use crate::services::{
-    BackupService, CheckService, CollectorService, DomainService, EventService, HistoryService, KeyService,
-    LinkService, PortService, Rates, SettingsService, Subjects, SystemService, TrafficService, XrayService,
-};
+use crate::services::Rates;
 use crate::state::AgentState;
-use crate::store::{PortProbe, Store, lowest_free_port};
+use crate::store::Store;
+use crate::telemetry::Telemetry;
+use crate::watchdog::Watchdog;
 use crate::xray::access_log;
+use reload::Reloader;
 use tls::Certificates;
 
 /// How long running calls may take to finish after the agent was told to stop.
@@ -71,26 +75,41 @@ pub struct Options {
     pub detach_on_exit: bool,
     /// The API key that the operator gives.
     pub given_key: GivenKey,
+    /// The log that runs.
+    pub telemetry: Telemetry,
+    /// Who is told how the agent is.
+    pub manager: ServiceManager,
 }
 
-/// Runs the agent until `stop`, or until it is asked to begin anew, with the rights that [`crate::rights::settle`] has left; `undo` is what that has
-/// made. `announce` is given the text for the user once everything is up.
+/// Runs the agent until `stop`, or until it is asked to begin anew, with the rights that [`crate::rights::settle`] has left;
+/// `undo` is what that has made. At each of `hang_ups` the configuration is read again. `announce` is given the text for the
+/// user once everything is up.
 pub async fn run(
     options: Options,
     mut undo: Undo,
     stop: CancellationToken,
+    hang_ups: HangUps,
     announce: impl FnOnce(&str),
 ) -> Result<Ending> {
     let restart = Restart::new(options.flags.clone(), stop);
     let agent = start::start(options, &mut undo).await?;
     undo.keep();
+    agent.tell_that_it_runs();
     announce(&agent.greeting());
-    agent.run_until(Arc::new(restart)).await
+    agent.run_until(Arc::new(restart), hang_ups).await
 }
 
 /// A started agent.
 struct Agent {
+    /// What it was started with.
     config: Config,
+    /// What is in force.
+    live: Live,
+    telemetry: Telemetry,
+    manager: ServiceManager,
+    failed_keys: Arc<FailedKeys>,
+    /// The settings of the gateway in this process.
+    gateway: Option<LiveConfig>,
     detach_on_exit: bool,
     _locks: Locks,
     /// Taken when it is served; `None` where the gateway runs elsewhere.
@@ -126,99 +145,10 @@ impl Agent {
         Follower {
             kernel: Arc::clone(&self.kernel),
             reader: self.network.clone(),
-            interfaces: self.config.capture.interfaces.clone(),
+            live: self.live.clone(),
             state: Arc::clone(&self.state),
             store: Arc::clone(&self.store),
         }
-    }
-
-    fn greeting(&self) -> String {
-        let attached = self.state.attached();
-        let hook = match attached.first().map(|one| one.hook) {
-            Some(Hook::Clsact) => "clsact",
-            _ if self.config.capture.hook == HookChoice::Xdp => "XDP and TCX",
-            _ => "TCX",
-        };
-        first_session::text(&Facts {
-            interfaces: attached.into_iter().map(|one| one.target.name).collect(),
-            hook,
-            ports: self.config.capture.ports.to_string(),
-            http: self.http_address,
-            http_tls: self.certificates.http_facts(&self.config),
-            grpc: self.grpc_address,
-            grpc_tls: self.certificates.grpc_facts(&self.config),
-            metrics: self.metrics_address,
-            xray: first_session::xray_line(&self.reconciler.facts().core),
-            socket: &socket_path(&self.config.agent.instance),
-            api_key: &self.api_key_origin,
-            next_port: self.next_port(),
-            program: &std::env::current_exe().unwrap_or_else(|_| "portmeter".into()),
-            data_folder: &self.config.agent.data_dir,
-            instance: &self.config.agent.instance,
-        })
-    }
-
-    /// The port that a key made now would get.
-    fn next_port(&self) -> Option<u16> {
-        let held = SocketProbe.held_ports().unwrap_or_default();
-        lowest_free_port(
-            self.config.capture.ports.iter(),
-            &self.store.snapshot().assigned_ports(),
-            &held,
-        )
-    }
-
-    fn services(&self, restart: &Arc<Restart>, processors: &Arc<Processors>) -> Services {
-        let shutdown = restart.shutdown();
-        let system = SystemSource {
-            state: Arc::clone(&self.state),
-            kernel: Arc::clone(&self.kernel),
-            reader: Arc::clone(&self.reader),
-            store: Arc::clone(&self.store),
-        };
-        let (store, reconciler) = (|| Arc::clone(&self.store), || self.reconciler.clone());
-        // Checked with the configuration.
-        let server_host = self.config.xray.server_host.as_ref().and_then(|host| host.parse().ok());
-        let links = LinkService::new(
-            store(),
-            reconciler(),
-            Arc::clone(&self.reader),
-            self.network.clone(),
-            server_host,
-        );
-        let settings = SettingsService::new(store(), reconciler(), links.clone(), &self.config);
-        let commit_interval_seconds = self.config.ledger.commit_interval_seconds;
-        let xray = XrayService::new(store(), reconciler());
-        let ports = PortService::new(store(), reconciler(), Arc::new(self.config.capture.ports.clone()));
-        let domain = DomainServices {
-            system: SystemService::new(
-                store(),
-                xray.clone(),
-                &self.config,
-                Arc::clone(processors),
-                Arc::clone(restart),
-            ),
-            checks: CheckService::new(Subjects {
-                config: self.config.clone(),
-                store: store(),
-                state: Arc::clone(&self.state),
-                reconciler: reconciler(),
-                ports: ports.clone(),
-                restart: Arc::clone(restart),
-            }),
-            keys: KeyService::new(store(), reconciler(), self.config.xray.reality_identity),
-            links,
-            traffic: TrafficService::new(store(), Arc::clone(&self.reader), Arc::clone(&self.rates)),
-            history: HistoryService::new(store()),
-            ports,
-            xray,
-            backups: BackupService::new(store(), reconciler()),
-            collector: CollectorService::new(store(), settings.clone(), commit_interval_seconds),
-            settings,
-            events: EventService::new(store()),
-            domains: DomainService::new(store(), self.config.xray.access_log),
-        };
-        Services::new(domain, Arc::new(system), shutdown)
     }
 
     fn metrics_source(&self) -> MetricsSource {
@@ -231,7 +161,7 @@ impl Agent {
     }
 
     /// Runs every part until it is told to end, or until one of them ends by itself, which none should.
-    async fn run_until(mut self, restart: Arc<Restart>) -> Result<Ending> {
+    async fn run_until(mut self, restart: Arc<Restart>, hang_ups: HangUps) -> Result<Ending> {
         let shutdown = restart.shutdown();
         let (reporter, health) = tonic_health::server::health_reporter();
         set_health(&reporter, ServingStatus::Serving).await;
@@ -240,11 +170,18 @@ impl Agent {
         let changes = services.changes.clone();
         let mut tasks = self.spawn(services, health, &restart);
         tasks.spawn(done(processors.run(shutdown.clone())));
+        tasks.spawn(done(self.reloader(&restart).run(hang_ups, shutdown.clone())));
+        self.manager.ready();
 
         let ended = shutdown.run_until_cancelled(tasks.join_next()).await;
         // Told to stop, the parts may be quicker to end than this is to be told.
         let was_told = shutdown.is_cancelled();
         shutdown.cancel();
+        match restart.ending() {
+            Ending::Stopped => self.manager.stopping(),
+            // The same process goes on.
+            Ending::Restart => self.manager.reloading(),
+        }
         tracing::info!("stopping");
         set_health(&reporter, ServingStatus::NotServing).await;
         drain(&mut tasks, &changes).await;
@@ -269,9 +206,9 @@ impl Agent {
         let shutdown = &restart.shutdown();
         let mut tasks = JoinSet::new();
         if let (Some(keeper), Some(watcher)) = (self.keeper.take(), self.core_watcher.take()) {
-            let (is_to_stop, restart) = (self.config.xray.stop_with_agent, Arc::clone(restart));
+            let (live, restart) = (self.live.clone(), Arc::clone(restart));
             // An agent that begins anew goes on with the core that runs.
-            let stop_core = move || is_to_stop && restart.ending() == Ending::Stopped;
+            let stop_core = move || live.now().xray.stop_with_agent && restart.ending() == Ending::Stopped;
             tasks.spawn(done(keeper.run(shutdown.clone(), stop_core)));
             tasks.spawn(done(watcher.run(shutdown.clone())));
             tasks.spawn(done(Arc::clone(&self.cut_off).run(shutdown.clone())));
@@ -282,16 +219,15 @@ impl Agent {
             store: Arc::clone(&self.store),
         };
         tasks.spawn(done(sampler.run(shutdown.clone())));
-        let retention = Retention::of(&self.config.ledger, &self.config.events);
         tasks.spawn(done(retention::clean_up(
             Arc::clone(&self.store),
-            retention,
+            self.live.clone(),
             shutdown.clone(),
         )));
         tasks.spawn(done(domains::run(self.recording(), shutdown.clone())));
-        let commit_interval = Duration::from_secs(self.config.ledger.commit_interval_seconds);
         let (store, state) = (Arc::clone(&self.store), Arc::clone(&self.state));
-        tasks.spawn(done(sampler::book(store, state, commit_interval, shutdown.clone())));
+        tasks.spawn(done(sampler::book(store, state, self.live.clone(), shutdown.clone())));
+        tasks.spawn(done(self.watchdog().run(shutdown.clone())));
         if let Some(log) = self.kernel_log() {
             tasks.spawn(done(log.run(shutdown.clone())));
         }
@@ -315,7 +251,7 @@ impl Agent {
                 api_key: self.api_key.clone(),
                 tls: self.certificates.grpc.clone(),
                 connections_max: self.config.grpc.connections_max,
-                failed_keys_per_minute: self.config.http.failed_keys_per_minute,
+                failed_keys: Arc::clone(&self.failed_keys),
             };
             let shutdown = shutdown.clone();
             tasks.spawn(async move {
@@ -324,6 +260,31 @@ impl Agent {
             });
         }
         tasks
+    }
+
+    fn watchdog(&self) -> Watchdog {
+        Watchdog {
+            manager: self.manager,
+            store: Arc::clone(&self.store),
+            rates: Arc::clone(&self.rates),
+            state: Arc::clone(&self.state),
+            reconciler: self.reconciler.clone(),
+            live: self.live.clone(),
+        }
+    }
+
+    fn reloader(&self, restart: &Arc<Restart>) -> Reloader {
+        Reloader {
+            restart: Arc::clone(restart),
+            live: self.live.clone(),
+            store: Arc::clone(&self.store),
+            reconciler: self.reconciler.clone(),
+            network: self.network.clone(),
+            failed_keys: Arc::clone(&self.failed_keys),
+            gateway: self.gateway.clone(),
+            telemetry: self.telemetry.clone(),
+            manager: self.manager,
+        }
     }
 
     /// Whether and how visited domains are recorded.
@@ -351,7 +312,7 @@ impl Agent {
 
     /// REST over the services of this process.
     fn gateway(
-        &self,
+        &mut self,
         listener: TcpListener,
         services: Services,
         shutdown: CancellationToken,
@@ -373,22 +334,15 @@ impl Agent {
             .with(services.checks)
             .with(services.domains);
         let backend = Backend::in_process(&local).expect("every service is given");
-        let api_key = self.api_key.clone();
-        let router = portmeter_gateway::router(
-            backend,
-            GatewayConfig {
-                api_key,
-                panel_auth,
-                listen: listener.local_addr().unwrap_or(self.config.http.listen),
-                public_url: self.config.http.public_url.clone(),
-                failed_keys_per_minute: self.config.http.failed_keys_per_minute,
-            },
-        );
+        let http = &self.config.http;
+        let listen = listener.local_addr().unwrap_or(http.listen);
+        let config = LiveConfig::from(GatewayConfig::of(http, self.api_key.clone(), listen));
+        self.gateway = Some(config.clone());
         let server = Server {
             listener,
-            router,
+            router: portmeter_gateway::router(backend, config),
             tls: self.certificates.http.clone(),
-            limits: self.config.http_limits(),
+            limits: http.limits(),
         };
         server.run(shutdown)
     }

@@ -4,13 +4,13 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use anyhow::{Context, Result, bail};
-use portmeter_listener::raise_open_files;
+use portmeter_listener::{FailedKeys, raise_open_files};
 use tokio::net::{TcpListener, TcpSocket, UnixListener};
 
 use super::tls::Certificates;
 use super::{Agent, Options, events, xray};
 use crate::calendar::Calendar;
-use crate::config::{Config, HookChoice, Interfaces};
+use crate::config::{Config, HookChoice, Interfaces, Live};
 use crate::counters::{ConnectionCounter, CounterReader};
 use crate::cut_off::{CutOff, Means};
 use crate::instance::{Locks, Undo, socket_path};
@@ -33,6 +33,8 @@ pub(super) async fn start(options: Options, undo: &mut Undo) -> Result<Agent> {
         with_gateway,
         detach_on_exit,
         given_key,
+        telemetry,
+        manager,
         flags: _,
     } = options;
     kernel::give_back_large_allocations();
@@ -80,6 +82,7 @@ pub(super) async fn start(options: Options, undo: &mut Undo) -> Result<Agent> {
         tracing::info!("what was recorded of visited domains is removed");
     }
     let (store, kernel) = (Arc::new(store), Arc::new(Mutex::new(kernel)));
+    telemetry.follow(&config.log.level, &store.snapshot().settings);
     let cut_off = Arc::new(CutOff::new(Arc::clone(&kernel), Means::End));
     let (reconciler, keeper, core_watcher) = xray.put_to_work(Arc::clone(&store), Arc::clone(&cut_off))?;
     let state = Arc::new(AgentState::new(config.agent.instance.clone()));
@@ -108,6 +111,11 @@ pub(super) async fn start(options: Options, undo: &mut Undo) -> Result<Agent> {
         state,
         network: watcher.reader(),
         watcher: Some(watcher),
+        live: Live::new(config.clone()),
+        telemetry,
+        manager,
+        failed_keys: Arc::new(FailedKeys::new(config.http.failed_keys_per_minute)),
+        gateway: None,
         config,
     };
     attach(&agent).await?;

@@ -2,6 +2,7 @@
 
 mod backup;
 mod certificates;
+mod check_config;
 mod doctor;
 mod events;
 mod export;
@@ -21,14 +22,16 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand};
+use portmeter_daemon::log;
+use portmeter_daemon::service_manager::ServiceManager;
+use portmeter_daemon::signals::{HangUps, shutdown_on_signal};
 use tokio::runtime::Runtime;
-use tokio::signal::unix::{SignalKind, signal};
-use tokio_util::sync::CancellationToken;
 
 use crate::config::{self, Config, Flags};
 use crate::instance::Undo;
 use crate::restart::{Ending, become_successor};
-use crate::{app, rights, telemetry};
+use crate::telemetry::Telemetry;
+use crate::{app, rights};
 
 /// Counts traffic per port in the kernel and manages VPN keys on those ports.
 #[derive(Debug, Parser)]
@@ -46,14 +49,14 @@ enum Command {
     Agent(RunArguments),
     /// Run the REST gateway alone, in front of an agent elsewhere
     Gateway(portmeter_gateway::cli::Arguments),
-    /// Read the configuration and say what is wrong with it
-    CheckConfig(Settings),
+    /// Read the configuration and say what is wrong with it, where, and what helps
+    CheckConfig(check_config::Arguments),
     /// Check everything that exact counting depends on, and say what helps; exit status 1 when something is wrong
     Doctor(doctor::Arguments),
     /// Hand folders, pins and data to the user that the agent runs as; run as root, once after each boot
     Prepare(prepare::Arguments),
     /// Detach the programs and remove the pins; the data stays
-    Uninstall(Settings),
+    Uninstall(uninstall::Arguments),
     /// Copy the ledger to one file, beside a running agent or without one
     Backup(backup::Arguments),
     /// Make a backup the ledger again; the agent must not run, and the present ledger is kept
@@ -152,18 +155,11 @@ pub fn run(arguments: Arguments) -> Result<()> {
     match arguments.command {
         Command::Run(arguments) => run_agent(arguments, true),
         Command::Agent(arguments) => run_agent(arguments, false),
-        Command::Gateway(arguments) => {
-            telemetry::start();
-            runtime()?.block_on(async { Ok(portmeter_gateway::cli::run(arguments, shutdown_on_signal()?).await?) })
-        }
+        Command::Gateway(arguments) => Ok(runtime()?.block_on(portmeter_gateway::cli::run(arguments))?),
         Command::Prepare(arguments) => prepare::run(arguments),
-        Command::CheckConfig(settings) => {
-            settings.load()?.check_certificates()?;
-            println!("the configuration is good");
-            Ok(())
-        }
+        Command::CheckConfig(arguments) => check_config::run(arguments),
         Command::Doctor(arguments) => runtime()?.block_on(doctor::run(arguments)),
-        Command::Uninstall(settings) => runtime()?.block_on(uninstall::run(&settings.load()?)),
+        Command::Uninstall(arguments) => runtime()?.block_on(uninstall::run(arguments)),
         Command::Backup(arguments) => runtime()?.block_on(backup::run(arguments)),
         Command::Restore(arguments) => restore::run(arguments),
         Command::Certificates(arguments) => certificates::run(arguments),
@@ -180,7 +176,8 @@ fn run_agent(arguments: RunArguments, with_gateway: bool) -> Result<()> {
     let program = std::env::current_exe().unwrap_or_else(|_| "portmeter".into());
     let flags = arguments.settings.flags();
     let config = config::load(&flags, std::env::vars_os())?;
-    telemetry::start();
+    let telemetry = Telemetry::new(log::start(&config.log));
+    let manager = ServiceManager::find();
     let mut undo = Undo::default();
     let given_key = rights::settle(&config, &mut undo)?;
     let options = app::Options {
@@ -189,10 +186,20 @@ fn run_agent(arguments: RunArguments, with_gateway: bool) -> Result<()> {
         with_gateway,
         detach_on_exit: arguments.detach_on_exit,
         given_key,
+        telemetry,
+        manager,
     };
-    let announce = |greeting: &str| print!("{greeting}");
+    // A service manager's log has the same in one line.
+    let announce = |greeting: &str| {
+        if !manager.is_there() {
+            print!("{greeting}");
+        }
+    };
     // The threads end before anything else is done: they have the rights, and perhaps a file in hand.
-    let ending = runtime()?.block_on(async { app::run(options, undo, shutdown_on_signal()?, announce).await })?;
+    let ending = runtime()?.block_on(async {
+        let (shutdown, hang_ups) = (shutdown_on_signal()?, HangUps::listen()?);
+        app::run(options, undo, shutdown, hang_ups, announce).await
+    })?;
     match ending {
         Ending::Stopped => Ok(()),
         Ending::Restart => Err(become_successor(&program)).context("the agent has stopped and cannot begin anew"),
@@ -203,22 +210,6 @@ fn run_agent(arguments: RunArguments, with_gateway: bool) -> Result<()> {
 fn runtime() -> Result<Runtime> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     runtime.context("the threads that the work takes cannot be started")
-}
-
-/// Cancelled by SIGTERM or SIGINT; a second one ends the process at once.
-fn shutdown_on_signal() -> Result<CancellationToken> {
-    let shutdown = CancellationToken::new();
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    let token = shutdown.clone();
-    tokio::spawn(async move {
-        let mut next = async || tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} };
-        next().await;
-        token.cancel();
-        next().await;
-        // What a kill leaves is sound, so somebody who insists is obeyed.
-        std::process::exit(130);
-    });
-    Ok(shutdown)
 }
 
 /// An error with its causes, on one line.

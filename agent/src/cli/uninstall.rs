@@ -2,16 +2,46 @@
 
 use anyhow::{Context, Result};
 
-use crate::config::Config;
+use super::Settings;
+use crate::config::{Config, XrayMode};
 use crate::instance::{Locks, Undo};
 use crate::kernel::{self, Predecessor};
 use crate::network::listeners::SocketProbe;
 use crate::network::rtnetlink::NetworkWatcher;
 use crate::rights;
 use crate::store::OpenStore;
+use crate::xray::core::Supervised;
+
+/// Which instance goes, and what else.
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    settings: Settings,
+    /// End a supervised Xray core as well, and with it its customers' connections
+    #[arg(long)]
+    stop_core: bool,
+}
 
 /// Detaches, books what was counted, unpins.
-pub(super) async fn run(config: &Config) -> Result<()> {
+pub(super) async fn run(arguments: Arguments) -> Result<()> {
+    let config = arguments.settings.load()?;
+    uninstall(&config).await?;
+    if arguments.stop_core {
+        stop_core(&config).await?;
+    }
+    Ok(())
+}
+
+/// A core that an agent has left running. One that systemd runs is systemd's.
+async fn stop_core(config: &Config) -> Result<()> {
+    if config.xray.mode == Some(XrayMode::Systemd) {
+        return Ok(());
+    }
+    let mut core = Supervised::new(&config.xray.binary, &config.xray_configuration(), false);
+    Ok(core.stop().await?)
+}
+
+async fn uninstall(config: &Config) -> Result<()> {
     rights::check()?;
     // Root has given up nothing here and gets everywhere.
     if !nix::unistd::geteuid().is_root() {

@@ -1,31 +1,35 @@
 //! The configuration: what can be set, where it comes from, what is refused.
 //!
-//! Flags win over environment over file over defaults. Everything is read and checked here, once, before anything
-//! else happens; the rest of the agent takes plain values. Paths, binaries, listeners and service names come from
-//! here only, never over an API.
+//! Flags win over environment over file over defaults. Everything is read and checked here, before anything else happens
+//! and again when it is read anew; the rest of the agent takes plain values. Paths, binaries, listeners and service names
+//! come from here only, never over an API.
 
+mod live;
 mod ports;
 mod sources;
-mod text;
 mod tls;
 mod validate;
+mod values;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
+use portmeter_daemon::configuration::text;
+use portmeter_daemon::log::LogConfig;
 use portmeter_gateway::Limits;
-use serde::Deserialize;
+use portmeter_gateway::config::ConnectionConfig;
+use serde::{Deserialize, Serialize};
 
+pub use live::Live;
+pub use portmeter_daemon::configuration::{ConfigError, DEFAULT_FILE};
 pub use portmeter_gateway::PanelAuth;
+pub use portmeter_gateway::config::{HttpConfig, TlsChoice};
 pub use ports::{InvalidPortSet, PortSet};
-pub use sources::{ConfigError, Flags, load};
-pub use tls::{TlsChoice, TlsConfig};
-
-/// Where the configuration file is looked for when no `--config` is given; it need not exist there.
-pub const DEFAULT_FILE: &str = "/etc/portmeter/portmeter.toml";
+pub use sources::{Flags, load};
+pub use tls::TlsConfig;
 
 /// Everything that can be configured.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// The process: where it keeps its data and what it is called.
@@ -46,6 +50,10 @@ pub struct Config {
     pub xray: XrayConfig,
     /// The web panel's front end, where there is one.
     pub panel: PanelConfig,
+    /// The log.
+    pub log: LogConfig,
+    /// Where a gateway apart finds its agent; no business of the agent's, but in the same file.
+    pub gateway: ConnectionConfig,
 }
 
 impl Config {
@@ -57,7 +65,7 @@ impl Config {
 }
 
 /// `[agent]`
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct AgentConfig {
     /// Folder of the ledger, the API key and the Xray configuration.
@@ -78,7 +86,7 @@ impl Default for AgentConfig {
 }
 
 /// `[capture]`
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct CaptureConfig {
     /// Interfaces to count on.
@@ -115,7 +123,7 @@ pub enum Interfaces {
 }
 
 /// How programs are attached to an interface.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum HookChoice {
     /// TCX where the kernel has it (6.6 and later), clsact elsewhere.
@@ -129,71 +137,8 @@ pub enum HookChoice {
     Xdp,
 }
 
-/// `[http]`
-#[derive(Debug, Clone, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct HttpConfig {
-    /// Address of the REST gateway.
-    pub listen: SocketAddr,
-    /// File that holds the API key; without it and without `PORTMETER_API_KEY` a key is made at the first start.
-    pub api_key_file: Option<PathBuf>,
-    /// Whether the panel routes need the API key.
-    #[serde(deserialize_with = "text::choice")]
-    pub panel_auth: PanelAuth,
-    /// The address under which clients reach the gateway, for example `https://vpn.example.com`: what subscription
-    /// addresses begin with.
-    pub public_url: Option<String>,
-    /// Allows `panel_auth = "open"` on an address other than loopback.
-    #[serde(deserialize_with = "text::parsed")]
-    pub allow_open_panel_on_network: bool,
-    /// Whether REST is served over TLS, and with which certificate.
-    #[serde(deserialize_with = "text::choice")]
-    pub tls: TlsChoice,
-    /// The certificate in PEM form, with those between it and a root; for `tls = "files"`.
-    pub tls_certificate: Option<PathBuf>,
-    /// Its private key.
-    pub tls_key: Option<PathBuf>,
-    /// Most connections at a time; beyond it those that wait longest are closed.
-    #[serde(deserialize_with = "text::parsed")]
-    pub connections_max: usize,
-    /// The largest request head, in bytes.
-    #[serde(deserialize_with = "text::parsed")]
-    pub head_bytes_max: usize,
-    /// How long a request head may take and a kept connection may be quiet, in seconds.
-    #[serde(deserialize_with = "text::parsed")]
-    pub head_timeout_seconds: u64,
-    /// How long an answer may take, in seconds.
-    #[serde(deserialize_with = "text::parsed")]
-    pub request_timeout_seconds: u64,
-    /// How many wrong API keys one address may send a minute over REST, and as many over gRPC, before further ones are
-    /// refused unseen; 0: any number. The right key is never refused.
-    #[serde(deserialize_with = "text::parsed")]
-    pub failed_keys_per_minute: u32,
-}
-
-impl Default for HttpConfig {
-    fn default() -> Self {
-        let limits = Limits::default();
-        Self {
-            listen: loopback(8000),
-            api_key_file: None,
-            panel_auth: PanelAuth::Key,
-            public_url: None,
-            allow_open_panel_on_network: false,
-            tls: TlsChoice::Off,
-            tls_certificate: None,
-            tls_key: None,
-            connections_max: limits.connections_max,
-            head_bytes_max: limits.head_bytes_max,
-            head_timeout_seconds: limits.head_timeout.as_secs(),
-            request_timeout_seconds: limits.request_timeout.as_secs(),
-            failed_keys_per_minute: portmeter_gateway::cli::FAILED_KEYS_PER_MINUTE,
-        }
-    }
-}
-
 /// `[grpc]`
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct GrpcConfig {
     /// TCP address of the gRPC server; it listens on its unix socket as well.
@@ -226,7 +171,7 @@ impl Default for GrpcConfig {
 }
 
 /// `[metrics]`
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct MetricsConfig {
     /// Address of the Prometheus endpoint.
@@ -246,7 +191,7 @@ impl Default for MetricsConfig {
 }
 
 /// `[ledger]`
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LedgerConfig {
     /// How often what was counted is committed, in seconds, 1 to 60. A power cut can lose this much, nothing else
@@ -254,7 +199,7 @@ pub struct LedgerConfig {
     #[serde(deserialize_with = "text::parsed")]
     pub commit_interval_seconds: u64,
     /// The zone of days and months.
-    #[serde(deserialize_with = "text::parsed")]
+    #[serde(serialize_with = "text::shown", deserialize_with = "text::parsed")]
     pub time_zone: chrono_tz::Tz,
     /// How long minutes are kept, in hours.
     #[serde(deserialize_with = "text::parsed")]
@@ -280,7 +225,7 @@ impl Default for LedgerConfig {
 }
 
 /// `[events]`
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct EventsConfig {
     /// How long events are kept, in days.
@@ -301,7 +246,7 @@ impl Default for EventsConfig {
 }
 
 /// `[xray]`
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct XrayConfig {
     /// Who runs the core; unset: supervised when its binary is found, otherwise none.
@@ -365,7 +310,7 @@ impl Default for XrayConfig {
 }
 
 /// `[panel]`: a front end that somebody else made and runs. Its state is shown, and it can be restarted.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct PanelConfig {
     /// Where it answers, for example `http://127.0.0.1:3000`.
@@ -375,7 +320,7 @@ pub struct PanelConfig {
 }
 
 /// Whose a REALITY identity is.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum RealityIdentity {
     /// The server has one for all keys.
@@ -386,7 +331,7 @@ pub enum RealityIdentity {
 }
 
 /// Who runs the Xray core.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum XrayMode {
     /// The agent starts or adopts it.

@@ -1,34 +1,12 @@
-//! Where the configuration comes from: defaults, a TOML file, the environment, flags.
+//! What the configuration comes to: file and environment, with the command line's flags over them.
 
-use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use figment::error::Kind;
-use figment::providers::{Format, Serialized, Toml};
-use figment::value::Value;
-use figment::{Figment, Profile};
+use portmeter_daemon::configuration::{ConfigError, Invalid, Sources};
 
-use super::{Config, DEFAULT_FILE, Interfaces};
-
-const ENVIRONMENT_PREFIX: &str = "PORTMETER_";
-
-/// Why the configuration cannot be used; each text is one sentence that names the setting.
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
-    /// The named file cannot be read.
-    #[error("the configuration file {} cannot be read: {source}", path.display())]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
-    },
-    /// A value is unknown, of the wrong type or unusable.
-    #[error("the configuration is wrong: {0}")]
-    Value(String),
-}
+use super::{Config, Interfaces};
 
 /// What the command line sets; `None` and empty leave the setting alone.
 #[derive(Debug, Clone, Default)]
@@ -52,84 +30,21 @@ pub struct Flags {
 /// Reads and checks the configuration. `environment` is the process's; names that do not look like
 /// `PORTMETER_<SECTION>__<NAME>` are passed over.
 pub fn load(flags: &Flags, environment: impl IntoIterator<Item = (OsString, OsString)>) -> Result<Config, ConfigError> {
-    let path = flags.config.as_deref().unwrap_or(Path::new(DEFAULT_FILE));
-    let mut figment = Figment::new();
-    if let Some(text) = file_text(path, flags.config.is_some())? {
-        check_syntax(path, &text)?;
-        figment = figment.merge(Toml::string(&text));
-    }
-    let environment = environment_settings(environment)?;
-    for (name, value) in &environment {
-        figment = figment.merge(Serialized::from(nested(name, value), Profile::Default));
-    }
-    let origin = |setting: &str| match environment.contains_key(setting) {
-        true => format!(
-            "environment variable {ENVIRONMENT_PREFIX}{}",
-            setting.replace('.', "__").to_uppercase()
-        ),
-        false => path.display().to_string(),
-    };
-    let mut config: Config = figment
-        .extract()
-        .map_err(|error| ConfigError::Value(sentence(&error, origin)))?;
+    let sources = Sources::read(flags.config.as_deref(), environment)?;
+    let mut config: Config = sources.extract()?;
     apply(flags, &mut config);
     // The working folder may be another one when the path is used or shown.
-    config.agent.data_dir = std::path::absolute(&config.agent.data_dir)
-        .map_err(|error| ConfigError::Value(format!("`agent.data_dir` cannot be used: {error}")))?;
-    config.validate().map_err(ConfigError::Value)?;
-    Ok(config)
-}
-
-/// The file's text; a file that nobody named need not be there.
-fn file_text(path: &Path, is_named: bool) -> Result<Option<String>, ConfigError> {
-    match std::fs::read_to_string(path) {
-        Ok(text) => Ok(Some(text)),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound && !is_named => Ok(None),
-        Err(source) => Err(ConfigError::File {
-            path: path.to_owned(),
-            source,
-        }),
+    match std::path::absolute(&config.agent.data_dir) {
+        Ok(path) => config.agent.data_dir = path,
+        Err(error) => {
+            let invalid = Invalid::new("agent.data_dir", format!("cannot be used: {error}"));
+            return Err(sources.refuse(vec![invalid]));
+        }
     }
-}
-
-/// What is no TOML is told with its line.
-fn check_syntax(path: &Path, text: &str) -> Result<(), ConfigError> {
-    let Err(error) = toml::from_str::<toml::Table>(text) else {
-        return Ok(());
-    };
-    let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
-    let line = before.matches('\n').count() + 1;
-    let what = error.message().replace('\n', ", ");
-    Err(ConfigError::Value(format!("{}, line {line}: {what}", path.display())))
-}
-
-/// Settings of the environment by dotted name, for example `http.listen`.
-fn environment_settings(
-    environment: impl IntoIterator<Item = (OsString, OsString)>,
-) -> Result<BTreeMap<String, String>, ConfigError> {
-    let mut settings = BTreeMap::new();
-    for (name, value) in environment {
-        let Some(name) = name.to_str() else { continue };
-        let Some((section, field)) = name
-            .strip_prefix(ENVIRONMENT_PREFIX)
-            .and_then(|rest| rest.split_once("__"))
-        else {
-            continue;
-        };
-        let value = value
-            .into_string()
-            .map_err(|_| ConfigError::Value(format!("the environment variable {name} is not valid UTF-8")))?;
-        settings.insert(format!("{section}.{field}").to_lowercase(), value);
+    match config.check() {
+        invalid if invalid.is_empty() => Ok(config),
+        invalid => Err(sources.refuse(invalid)),
     }
-    Ok(settings)
-}
-
-fn nested(name: &str, value: &str) -> BTreeMap<String, BTreeMap<String, Value>> {
-    let (section, field) = name.split_once('.').expect("made of two parts above");
-    BTreeMap::from([(
-        section.to_owned(),
-        BTreeMap::from([(field.to_owned(), Value::from(value))]),
-    )])
 }
 
 fn apply(flags: &Flags, config: &mut Config) {
@@ -149,21 +64,6 @@ fn apply(flags: &Flags, config: &mut Config) {
             names => Interfaces::Named(names.to_vec()),
         };
     }
-}
-
-/// One line that names the setting, where it was set and what is wrong with it.
-fn sentence(error: &figment::Error, origin: impl Fn(&str) -> String) -> String {
-    let error = error.clone().into_iter().next().unwrap_or_else(|| error.clone());
-    let setting = error.path.join(".");
-    let what = match &error.kind {
-        Kind::UnknownField(_, known) => format!("there is no such setting; there are {}", known.join(", ")),
-        Kind::UnknownVariant(value, known) => {
-            let known: Vec<String> = known.iter().map(|one| format!("\"{one}\"")).collect();
-            format!("\"{value}\" is none of {}", known.join(", "))
-        }
-        kind => kind.to_string().replace('\n', " "),
-    };
-    format!("`{setting}` ({}): {what}", origin(&setting))
 }
 
 #[cfg(test)]
@@ -296,6 +196,10 @@ mod tests {
                 "`ledger.commit_interval_seconds`",
             ),
             ("[agent]\n\n[capture\n", "portmeter.toml, line 3: "),
+            ("[capture]\n\nhook = 7\n", "portmeter.toml, line 3: `capture.hook`"),
+            ("[ledger]\n\n\ncommit_interval_seconds = 61\n", "portmeter.toml, line 4: "),
+            ("[http]\nlisten = \"nowhere\"\n", "write for example `listen = \"127.0.0.1:8000\"`"),
+            ("[capture]\ninterface = \"eth0\"\n", "did you mean `capture.interfaces`?"),
         ] {
             let message = from_file(text).unwrap_err().to_string();
             assert!(message.contains(part), "{message:?} does not name {part}");
@@ -309,6 +213,17 @@ mod tests {
             message.contains("environment variable PORTMETER_CAPTURE__PORTS"),
             "{message:?}"
         );
+    }
+
+    #[test]
+    fn everything_that_is_wrong_is_told() {
+        let text = "[agent]\ninstance = \"No\"\n[ledger]\ncommit_interval_seconds = 0\n[http]\nlisten = \"0.0.0.0:1\"\n\
+                    panel_auth = \"open\"\n";
+        let sentences = from_file(text).unwrap_err().sentences();
+        assert_eq!(sentences.len(), 3, "{sentences:#?}");
+        for (sentence, part) in sentences.iter().zip(["line 2: `agent.instance`", "line 4: `ledger.", "line 7: `http."]) {
+            assert!(sentence.contains(part), "{sentences:#?}");
+        }
     }
 
     #[test]

@@ -2,24 +2,11 @@
 
 use std::path::PathBuf;
 
-use portmeter_gateway::Limits;
+use portmeter_daemon::configuration::Invalid;
+use portmeter_gateway::config::{TlsChoice, within};
 use portmeter_listener::tls::{Protocol, SelfSigned, ServerFiles, ServerTls, TlsError};
-use serde::Deserialize;
 
 use super::Config;
-
-/// Whether a listener speaks TLS, and with which certificate.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum TlsChoice {
-    /// It does not.
-    #[default]
-    Off,
-    /// With one that was made at the first start and is kept in the data folder.
-    SelfSigned,
-    /// With the operator's own.
-    Files,
-}
 
 /// A listener's TLS settings.
 #[derive(Debug, Clone, Copy)]
@@ -59,17 +46,6 @@ impl Config {
         }
     }
 
-    /// What the REST listener puts up with.
-    pub fn http_limits(&self) -> Limits {
-        let seconds = std::time::Duration::from_secs;
-        Limits {
-            connections_max: self.http.connections_max,
-            head_bytes_max: self.http.head_bytes_max,
-            head_timeout: seconds(self.http.head_timeout_seconds),
-            request_timeout: seconds(self.http.request_timeout_seconds),
-        }
-    }
-
     /// Reads the certificates that the settings name; one that the first start makes need not be there yet.
     pub fn check_certificates(&self) -> Result<(), TlsError> {
         for tls in [self.http_tls(), self.grpc_tls()] {
@@ -99,56 +75,42 @@ impl TlsConfig<'_> {
         ServerTls::load(files, self.protocol).map(Some)
     }
 
-    /// One sentence about settings that contradict each other.
-    pub(super) fn validate(&self) -> Result<(), String> {
+    /// Settings that contradict each other.
+    pub(super) fn check(&self) -> Result<(), Invalid> {
         let Self { section, choice, .. } = *self;
         let named = [("tls_certificate", self.certificate), ("tls_key", self.key)];
         if choice == TlsChoice::Files {
             return match named.iter().find(|(_, path)| path.is_none()) {
                 None => Ok(()),
-                Some((name, _)) => Err(format!(
-                    "`{section}.tls` is \"files\", so `{section}.{name}` must name one"
+                Some((name, _)) => Err(Invalid::new(
+                    format!("{section}.tls"),
+                    format!("is \"files\", so `{section}.{name}` must name one"),
                 )),
             };
         }
         if let Some((name, _)) = named.iter().find(|(_, path)| path.is_some()) {
-            return Err(format!(
-                "`{section}.{name}` is for nothing unless `{section}.tls` is \"files\"; set that too"
+            return Err(Invalid::new(
+                format!("{section}.{name}"),
+                format!("is for nothing unless `{section}.tls` is \"files\"; set that too"),
             ));
         }
         if choice == TlsChoice::Off && self.client_ca.is_some() {
-            return Err(format!(
-                "`{section}.client_ca` asks clients for certificates, which takes TLS: set `{section}.tls` to \"files\" or \
-                 \"self-signed\""
+            return Err(Invalid::new(
+                format!("{section}.client_ca"),
+                format!(
+                    "asks clients for certificates, which takes TLS: set `{section}.tls` to \"files\" or \"self-signed\""
+                ),
             ));
         }
         Ok(())
     }
 }
 
-/// One sentence about a limit that would keep everybody out.
-pub(super) fn validate_limits(config: &Config) -> Result<(), String> {
-    let http = &config.http;
-    let within = |name: &str, value: u64, lowest: u64, highest: u64| {
-        if (lowest..=highest).contains(&value) {
-            Ok(())
-        } else {
-            Err(format!(
-                "`{name}` is {value}; it must be between {lowest} and {highest}"
-            ))
-        }
-    };
-    let number = |value: usize| value.try_into().unwrap_or(u64::MAX);
-    within("http.connections_max", number(http.connections_max), 1, 1_000_000)?;
-    within("http.head_bytes_max", number(http.head_bytes_max), 8192, 1024 * 1024)?;
-    within("http.head_timeout_seconds", http.head_timeout_seconds, 1, 3600)?;
-    within("http.request_timeout_seconds", http.request_timeout_seconds, 1, 3600)?;
-    within(
-        "grpc.connections_max",
-        number(config.grpc.connections_max),
-        1,
-        1_000_000,
-    )
+impl Config {
+    /// A limit of gRPC's that would keep everybody out.
+    pub(super) fn check_grpc_limits(&self) -> Result<(), Invalid> {
+        within("grpc.connections_max", self.grpc.connections_max as u64, 1, 1_000_000)
+    }
 }
 
 #[cfg(test)]
@@ -158,8 +120,9 @@ mod tests {
     fn refused(change: impl FnOnce(&mut Config)) -> String {
         let mut config = Config::default();
         change(&mut config);
-        let tls = config.http_tls().validate().and_then(|()| config.grpc_tls().validate());
-        tls.and_then(|()| validate_limits(&config)).unwrap_err()
+        let tls = config.http_tls().check().and_then(|()| config.grpc_tls().check());
+        let all = tls.and_then(|()| config.check_grpc_limits());
+        all.unwrap_err().to_string()
     }
 
     #[test]
@@ -179,9 +142,6 @@ mod tests {
 
     #[test]
     fn limits_let_somebody_in() {
-        assert!(refused(|config| config.http.connections_max = 0).contains("between 1 and"));
-        assert!(refused(|config| config.http.head_bytes_max = 100).contains("between 8192 and"));
         assert!(refused(|config| config.grpc.connections_max = 0).contains("grpc.connections_max"));
-        assert!(refused(|config| config.http.head_timeout_seconds = 0).contains("head_timeout_seconds"));
     }
 }

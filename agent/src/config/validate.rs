@@ -2,9 +2,8 @@
 
 use std::net::SocketAddr;
 
-use portmeter_gateway::cli::check_panel;
+use portmeter_daemon::configuration::Invalid;
 
-use super::tls::validate_limits;
 use super::{Config, Interfaces};
 use crate::host::FrontEndUrl;
 use crate::xray::core::Unit;
@@ -14,129 +13,157 @@ use crate::xray::link::{ServerHost, is_host_and_port, is_host_name};
 /// ports for its own connections and services.
 const MOST_PORTS: usize = 32_768;
 
+/// Whether one subject is as it must be.
+type Checked = Result<(), Invalid>;
+
 impl Config {
-    /// One sentence about the first thing that is wrong, naming the setting and the way out.
-    pub(super) fn validate(&self) -> Result<(), String> {
-        instance(&self.agent.instance)?;
-        interface_names(&self.capture.interfaces)?;
-        if self.capture.ports.count() > MOST_PORTS {
-            return Err(format!(
-                "`capture.ports` has {} ports; at most {MOST_PORTS} can be tracked",
-                self.capture.ports.count()
-            ));
-        }
-        if !(1..=60).contains(&self.ledger.commit_interval_seconds) {
-            return Err(format!(
-                "`ledger.commit_interval_seconds` is {}; it must be between 1 and 60",
-                self.ledger.commit_interval_seconds
-            ));
-        }
-        self.retention()?;
-        self.events()?;
-        self.xray()?;
-        self.panel()?;
-        self.own_ports()?;
-        self.http_tls().validate()?;
-        self.grpc_tls().validate()?;
-        validate_limits(self)?;
-        self.exposure()
+    /// Everything that is wrong, in the order of the sections; of one subject the first thing.
+    pub(super) fn check(&self) -> Vec<Invalid> {
+        let before_http = [
+            instance(&self.agent.instance),
+            interface_names(&self.capture.interfaces),
+            self.ports(),
+            self.http_tls().check(),
+        ];
+        let after_http = [
+            self.grpc_tls().check(),
+            self.check_grpc_limits(),
+            self.metrics_exposure(),
+            self.commit_interval(),
+            self.retention(),
+            self.events(),
+            self.xray(),
+            self.panel(),
+            self.own_ports(),
+        ];
+        let mut invalid: Vec<Invalid> = before_http.into_iter().filter_map(Result::err).collect();
+        invalid.extend(self.http.check());
+        invalid.extend(after_http.into_iter().filter_map(Result::err));
+        invalid.extend(self.gateway.check());
+        invalid
+    }
+
+    fn ports(&self) -> Checked {
+        let count = self.capture.ports.count();
+        refuse_if(
+            count > MOST_PORTS,
+            "capture.ports",
+            format!("has {count} ports; at most {MOST_PORTS} can be tracked"),
+        )
+    }
+
+    fn commit_interval(&self) -> Checked {
+        let seconds = self.ledger.commit_interval_seconds;
+        refuse_if(
+            !(1..=60).contains(&seconds),
+            "ledger.commit_interval_seconds",
+            format!("is {seconds}; it must be between 1 and 60"),
+        )
     }
 
     /// Coarser periods are kept at least as long as finer ones: they are what is left of them.
-    fn retention(&self) -> Result<(), String> {
+    fn retention(&self) -> Checked {
         let ledger = &self.ledger;
         let kinds = [
-            ("minute_retention_hours", u64::from(ledger.minute_retention_hours)),
-            ("hour_retention_days", 24 * u64::from(ledger.hour_retention_days)),
-            ("day_retention_days", 24 * u64::from(ledger.day_retention_days)),
+            ("ledger.minute_retention_hours", u64::from(ledger.minute_retention_hours)),
+            ("ledger.hour_retention_days", 24 * u64::from(ledger.hour_retention_days)),
+            ("ledger.day_retention_days", 24 * u64::from(ledger.day_retention_days)),
         ];
         if let Some((name, _)) = kinds.iter().find(|(_, hours)| *hours == 0) {
-            return Err(format!("`ledger.{name}` is 0; keep at least 1"));
+            return Err(Invalid::new(*name, "is 0; keep at least 1"));
         }
         match kinds.windows(2).find(|pair| pair[0].1 > pair[1].1) {
-            Some([(finer, _), (coarser, _)]) => Err(format!(
-                "`ledger.{coarser}` is a shorter time than `ledger.{finer}`; keep coarser periods at least as long"
+            Some([(finer, _), (coarser, _)]) => Err(Invalid::new(
+                *coarser,
+                format!("is a shorter time than `{finer}`; keep coarser periods at least as long"),
             )),
             _ => Ok(()),
         }
     }
 
     /// The count is bounded above as well: statistics read all events.
-    fn events(&self) -> Result<(), String> {
+    fn events(&self) -> Checked {
         let events = &self.events;
-        if !(1..=36_500).contains(&events.retention_days) {
-            return Err(format!(
-                "`events.retention_days` is {}; it must be between 1 and 36500",
-                events.retention_days
-            ));
-        }
-        if !(1_000..=10_000_000).contains(&events.count_max) {
-            return Err(format!(
-                "`events.count_max` is {}; it must be between 1000 and 10000000",
-                events.count_max
-            ));
-        }
-        Ok(())
+        refuse_if(
+            !(1..=36_500).contains(&events.retention_days),
+            "events.retention_days",
+            format!("is {}; it must be between 1 and 36500", events.retention_days),
+        )?;
+        refuse_if(
+            !(1_000..=10_000_000).contains(&events.count_max),
+            "events.count_max",
+            format!("is {}; it must be between 1000 and 10000000", events.count_max),
+        )
     }
 
     /// What links and inbounds are made of.
-    fn xray(&self) -> Result<(), String> {
+    fn xray(&self) -> Checked {
         let xray = &self.xray;
-        if !["", "xtls-rprx-vision"].contains(&xray.flow.as_str()) {
-            return Err(format!(
-                "`xray.flow` is \"{}\"; use \"xtls-rprx-vision\" or \"\"",
+        refuse_if(
+            !["", "xtls-rprx-vision"].contains(&xray.flow.as_str()),
+            "xray.flow",
+            format!(
+                "is \"{}\"; use \"xtls-rprx-vision\" or \"\"",
                 xray.flow.escape_debug()
-            ));
-        }
+            ),
+        )?;
         if let Some(host) = &xray.server_host {
-            host.parse::<ServerHost>()
-                .map_err(|error| format!("`xray.server_host` is \"{}\": {error}", host.escape_debug()))?;
+            host.parse::<ServerHost>().map_err(|error| {
+                Invalid::new("xray.server_host", format!("is \"{}\": {error}", host.escape_debug()))
+            })?;
         }
-        if !is_host_and_port(&xray.dest) {
-            return Err(format!(
-                "`xray.dest` is \"{}\"; use the name or address of a TLS 1.3 server and its port, such as \
-                 www.microsoft.com:443",
+        refuse_if(
+            !is_host_and_port(&xray.dest),
+            "xray.dest",
+            format!(
+                "is \"{}\"; use the name or address of a TLS 1.3 server and its port, such as www.microsoft.com:443",
                 xray.dest.escape_debug()
-            ));
-        }
-        if xray.access_log_retention_days == 0 {
-            return Err(
-                "`xray.access_log_retention_days` is 0; keep at least 1, or set `xray.access_log = false`".to_owned(),
-            );
-        }
-        if xray.server_names.is_empty() {
-            return Err("`xray.server_names` is empty; REALITY needs at least one".to_owned());
-        }
+            ),
+        )?;
+        refuse_if(
+            xray.access_log_retention_days == 0,
+            "xray.access_log_retention_days",
+            "is 0; keep at least 1, or set `xray.access_log = false`",
+        )?;
+        refuse_if(
+            xray.server_names.is_empty(),
+            "xray.server_names",
+            "is empty; REALITY needs at least one",
+        )?;
         match xray.server_names.iter().find(|name| !is_host_name(name)) {
-            Some(name) => Err(format!(
-                "`xray.server_names`: \"{}\" cannot be the name of a host; use one that the certificate of `xray.dest` \
-                 has, such as www.microsoft.com",
-                name.escape_debug()
+            Some(name) => Err(Invalid::new(
+                "xray.server_names",
+                format!(
+                    "has \"{}\", which cannot be the name of a host; use one that the certificate of `xray.dest` has, such \
+                     as www.microsoft.com",
+                    name.escape_debug()
+                ),
             )),
             None => Ok(()),
         }
     }
 
     /// Where the front end is, and what systemd calls it.
-    fn panel(&self) -> Result<(), String> {
+    fn panel(&self) -> Checked {
         let panel = &self.panel;
         if let Some(url) = &panel.url {
             url.parse::<FrontEndUrl>()
-                .map_err(|error| format!("`panel.url` is \"{}\"; {error}", url.escape_debug()))?;
+                .map_err(|error| Invalid::new("panel.url", format!("is \"{}\"; {error}", url.escape_debug())))?;
         }
-        if let Some(service) = &panel.service
-            && service.parse::<Unit>().is_err()
-        {
-            return Err(format!(
-                "`panel.service` is \"{}\"; use the name of a systemd service, for example \"panel.service\"",
-                service.escape_debug()
-            ));
+        match &panel.service {
+            Some(service) if service.parse::<Unit>().is_err() => Err(Invalid::new(
+                "panel.service",
+                format!(
+                    "is \"{}\"; use the name of a systemd service, for example \"panel.service\"",
+                    service.escape_debug()
+                ),
+            )),
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     /// A tracked port must not be one that the product itself listens on: its traffic would be booked to a key.
-    fn own_ports(&self) -> Result<(), String> {
+    fn own_ports(&self) -> Checked {
         let own = [
             ("http.listen", self.http.listen),
             ("grpc.listen", self.grpc.listen),
@@ -144,16 +171,19 @@ impl Config {
             ("xray.api_listen", self.xray.api_listen),
         ];
         for (position, (name, address)) in own.iter().enumerate() {
-            if self.capture.ports.contains(address.port()) {
-                return Err(format!(
-                    "`{name}` uses port {}, which `capture.ports` ({}) tracks; move one of them",
+            refuse_if(
+                self.capture.ports.contains(address.port()),
+                name,
+                format!(
+                    "uses port {}, which `capture.ports` ({}) tracks; move one of them",
                     address.port(),
                     self.capture.ports
-                ));
-            }
+                ),
+            )?;
             if let Some((other, _)) = own[..position].iter().find(|(_, other)| collide(*other, *address)) {
-                return Err(format!(
-                    "`{name}` and `{other}` are both {address}; give them different ports"
+                return Err(Invalid::new(
+                    *name,
+                    format!("and `{other}` are both {address}; give them different ports"),
                 ));
             }
         }
@@ -161,38 +191,38 @@ impl Config {
     }
 
     /// What answers without a key stays on loopback unless a second setting says otherwise.
-    fn exposure(&self) -> Result<(), String> {
-        let http = &self.http;
-        check_panel(http.listen, http.panel_auth, http.allow_open_panel_on_network).map_err(|_| {
+    fn metrics_exposure(&self) -> Checked {
+        let metrics = &self.metrics;
+        refuse_if(
+            !metrics.listen.ip().is_loopback() && !metrics.allow_on_network,
+            "metrics.listen",
             format!(
-                "`http.panel_auth` is \"open\" and `http.listen` is {}: anybody who reaches it could delete keys; \
-                 set `http.allow_open_panel_on_network = true` if that is wanted",
-                http.listen
-            )
-        })?;
-        if !self.metrics.listen.ip().is_loopback() && !self.metrics.allow_on_network {
-            return Err(format!(
-                "`metrics.listen` is {} and needs no key; set `metrics.allow_on_network = true` if that is wanted",
-                self.metrics.listen
-            ));
-        }
-        Ok(())
+                "is {} and needs no key; set `metrics.allow_on_network = true` if that is wanted",
+                metrics.listen
+            ),
+        )
     }
 }
 
-fn instance(name: &str) -> Result<(), String> {
-    let usable = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    if (1..=32).contains(&name.len()) && name.bytes().all(usable) {
-        return Ok(());
+fn refuse_if(is_wrong: bool, setting: &str, predicate: impl std::fmt::Display) -> Checked {
+    match is_wrong {
+        true => Err(Invalid::new(setting, predicate)),
+        false => Ok(()),
     }
-    Err(format!(
-        "`agent.instance` is \"{}\"; use 1 to 32 of a-z, 0-9 and -",
-        name.escape_default()
-    ))
+}
+
+fn instance(name: &str) -> Checked {
+    let usable = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    let is_usable = (1..=32).contains(&name.len()) && name.bytes().all(usable);
+    refuse_if(
+        !is_usable,
+        "agent.instance",
+        format!("is \"{}\"; use 1 to 32 of a-z, 0-9 and -", name.escape_default()),
+    )
 }
 
 /// The kernel's rule for interface names: at most 15 bytes, no slash, no white space (`dev_valid_name`).
-fn interface_names(interfaces: &Interfaces) -> Result<(), String> {
+fn interface_names(interfaces: &Interfaces) -> Checked {
     let Interfaces::Named(names) = interfaces else {
         return Ok(());
     };
@@ -204,9 +234,12 @@ fn interface_names(interfaces: &Interfaces) -> Result<(), String> {
             && !name.contains(char::is_whitespace)
     };
     match names.iter().find(|name| !usable(name)) {
-        Some(name) => Err(format!(
-            "`capture.interfaces`: \"{}\" cannot be an interface's name",
-            name.escape_default()
+        Some(name) => Err(Invalid::new(
+            "capture.interfaces",
+            format!(
+                "has \"{}\", which cannot be an interface's name; `ip link` lists them",
+                name.escape_default()
+            ),
         )),
         None => Ok(()),
     }
@@ -226,19 +259,20 @@ mod tests {
     fn refused(change: impl FnOnce(&mut Config)) -> String {
         let mut config = Config::default();
         change(&mut config);
-        config.validate().unwrap_err()
+        let invalid = config.check();
+        invalid.first().expect("it cannot be meant").to_string()
     }
 
     #[test]
     fn defaults_are_valid() {
-        Config::default().validate().unwrap();
+        assert_eq!(Config::default().check(), []);
     }
 
     #[test]
     fn events_are_kept_within_bounds() {
         let mut config = Config::default();
         (config.events.retention_days, config.events.count_max) = (1, 1_000);
-        config.validate().unwrap();
+        assert_eq!(config.check(), []);
         for days in [0, 36_501] {
             let sentence = refused(|config| config.events.retention_days = days);
             assert!(sentence.starts_with("`events.retention_days` is "), "{sentence}");
@@ -253,7 +287,7 @@ mod tests {
     fn the_host_keeps_some_ports() {
         let mut config = Config::default();
         config.capture.ports = "10001-42768".parse().unwrap();
-        config.validate().unwrap();
+        assert_eq!(config.check(), []);
         let sentence = refused(|config| config.capture.ports = "10001-42769".parse().unwrap());
         assert_eq!(
             sentence,
@@ -307,7 +341,7 @@ mod tests {
         let mut config = Config::default();
         config.panel.url = Some("http://[::1]:3000/login".into());
         config.panel.service = Some("panel@main.service".into());
-        config.validate().unwrap();
+        assert_eq!(config.check(), []);
     }
 
     #[test]
@@ -335,7 +369,7 @@ mod tests {
         for name in ["", "a b", "*.example.com", "a\r", "192.0.2.1", "a:443"] {
             let sentence = refused(|config| config.xray.server_names.push(name.into()));
             assert!(
-                sentence.starts_with("`xray.server_names`: ") && !sentence.contains('\r'),
+                sentence.starts_with("`xray.server_names` has ") && !sentence.contains('\r'),
                 "{sentence}"
             );
         }
@@ -343,6 +377,6 @@ mod tests {
         config.xray.server_host = Some("2001:db8::1".into());
         config.xray.dest = "[2001:db8::2]:443".into();
         config.xray.server_names = vec!["localhost".into(), "www.example.com".into()];
-        config.validate().unwrap();
+        assert_eq!(config.check(), []);
     }
 }

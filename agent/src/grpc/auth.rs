@@ -17,12 +17,9 @@ pub(super) struct RequireApiKey {
 }
 
 impl RequireApiKey {
-    /// An address may send `failed_keys_per_minute` wrong keys a minute; further ones are refused as too many.
-    pub(super) fn new(api_key: ApiKey, failed_keys_per_minute: u32) -> Self {
-        Self {
-            api_key,
-            failed_keys: Arc::new(FailedKeys::new(failed_keys_per_minute)),
-        }
+    /// Wrong keys are noted in `failed_keys`, which may refuse further ones as too many.
+    pub(super) fn new(api_key: ApiKey, failed_keys: Arc<FailedKeys>) -> Self {
+        Self { api_key, failed_keys }
     }
 
     fn refusal(&self, request: &Request<()>, connection: Option<&Arc<Connection>>) -> Status {

@@ -1,9 +1,10 @@
 //! Serving the services: TCP for those who have the API key, the unix socket for its owner.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use portmeter_listener::tls::ServerTls;
-use portmeter_listener::{Connections, connections_that_fit};
+use portmeter_listener::{Connections, FailedKeys, connections_that_fit};
 use portmeter_proto::FILE_DESCRIPTOR_SET;
 use portmeter_proto::api_key::ApiKey;
 use portmeter_proto::reason::DETAILS_DESCRIPTOR_SET;
@@ -48,8 +49,8 @@ pub struct Protection {
     pub tls: Option<ServerTls>,
     /// Most connections at a time; beyond it those without the key make room.
     pub connections_max: usize,
-    /// How many wrong keys one address may send a minute; 0: any number.
-    pub failed_keys_per_minute: u32,
+    /// Wrong keys by address.
+    pub failed_keys: Arc<FailedKeys>,
 }
 
 /// Serves until `shutdown`, then lets running calls finish.
@@ -60,7 +61,7 @@ pub async fn serve<H: Health>(
     protection: Protection,
     shutdown: CancellationToken,
 ) -> Result<(), tonic::transport::Error> {
-    let require_key = RequireApiKey::new(protection.api_key, protection.failed_keys_per_minute);
+    let require_key = RequireApiKey::new(protection.api_key, protection.failed_keys);
     let with_key = Server::builder()
         .http2_keepalive_interval(Some(KEEP_ALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(KEEP_ALIVE_TIMEOUT))

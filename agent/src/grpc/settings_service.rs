@@ -91,6 +91,7 @@ fields! {
     "xray.reality_pbk": xray.reality_pbk Text,
     "collector.enabled": collector.enabled Switch,
     "collector.usage_dir": collector.usage_dir Text,
+    "log.level": log.level Text,
     "paths.data_dir": paths.data_dir Text,
     "paths.usage_dir": paths.usage_dir Text,
     "paths.access_log": paths.access_log Text,

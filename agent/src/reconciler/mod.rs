@@ -20,10 +20,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use chrono::{DateTime, Utc};
 use tokio::sync::{Mutex, MutexGuard, Notify, mpsc, oneshot, watch};
 use uuid::Uuid;
 
+use crate::config::XrayConfig;
 use crate::cut_off::CutOff;
 use crate::store::{Key, Store};
 use crate::xray::api::{ApiError, CoreApi};
@@ -58,8 +60,8 @@ pub struct Reconciler {
 /// What the tasks and their callers share.
 struct Shared {
     store: Arc<Store>,
-    /// The configuration's; see [`Self::settings`].
-    configured: XraySettings,
+    /// The configuration's; see [`Reconciler::settings`].
+    configured: ArcSwap<XraySettings>,
     file: ConfigurationFile,
     /// Whoever has it changes keys and the core; nobody else does meanwhile.
     applier: Mutex<Applier>,
@@ -113,7 +115,7 @@ impl Reconciler {
         let shared = Arc::new(Shared {
             applier: Mutex::new(Applier::new(settings.core.clone(), api, cut_off, Arc::clone(&store))),
             store,
-            configured: settings,
+            configured: ArcSwap::from_pointee(settings),
             file,
             commands,
             writes_asked: AtomicU64::new(0),
@@ -163,7 +165,23 @@ impl Reconciler {
 
     /// What the configuration says of the core, and what is set over it.
     pub fn settings(&self) -> XraySettings {
-        self.shared.configured.with(&self.shared.store.snapshot().settings)
+        let configured = self.shared.configured.load();
+        configured.with(&self.shared.store.snapshot().settings)
+    }
+
+    /// Puts in force what a configuration says of inbounds. What the core or its file refuses is taken back.
+    pub async fn configure(&self, config: &XrayConfig) -> Result<Applied, SynchronizeError> {
+        let mut operation = self.operation().await;
+        let before = self.shared.configured.load_full();
+        self.shared.configured.store(Arc::new(before.changed(config)));
+        let applied = operation.apply_settings().await;
+        if applied.is_err() {
+            self.shared.configured.store(before);
+            if let Err(error) = operation.apply_settings().await {
+                tracing::error!(%error, "the configuration of before is not in force in the core yet");
+            }
+        }
+        applied
     }
 
     /// The configuration file and its backups.
@@ -174,7 +192,7 @@ impl Reconciler {
     /// A key's inbound as it is, or would be were the key enabled; `None` without a port.
     pub fn wanted_inbound(&self, key: &Key) -> Option<WantedInbound> {
         let snapshot = self.shared.store.snapshot();
-        let settings = self.shared.configured.with(&snapshot.settings);
+        let settings = self.shared.configured.load().with(&snapshot.settings);
         wanted::wanted_inbound(key, &snapshot, &settings, self.shared.store.now())
     }
 
@@ -273,14 +291,14 @@ impl Shared {
     async fn lock_applier(&self) -> MutexGuard<'_, Applier> {
         let mut applier = self.applier.lock().await;
         applier.meet(self.state.facts().core.version.as_deref());
-        let settings = self.configured.with(&self.store.snapshot().settings);
+        let settings = self.configured.load().with(&self.store.snapshot().settings);
         applier.tell(settings.core);
         applier
     }
 
     fn wanted(&self) -> Wanted {
         let snapshot = self.store.snapshot();
-        let settings = self.configured.with(&snapshot.settings);
+        let settings = self.configured.load().with(&snapshot.settings);
         wanted::wanted(&snapshot, &settings, self.store.now())
     }
 

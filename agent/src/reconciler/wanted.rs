@@ -41,6 +41,23 @@ impl XraySettings {
         }
     }
 
+    /// The same with what may change while the agent runs taken from a configuration.
+    pub fn changed(&self, config: &XrayConfig) -> Self {
+        let Self {
+            core, dest, server_names, ..
+        } = Self::of(config);
+        Self {
+            core: CoreSettings {
+                flow: core.flow,
+                max_time_diff_ms: core.max_time_diff_ms,
+                ..self.core.clone()
+            },
+            dest,
+            server_names,
+            sni: None,
+        }
+    }
+
     /// The same with what is set over it.
     pub fn with(&self, stored: &Stored) -> Self {
         let mut settings = self.clone();
@@ -168,6 +185,26 @@ mod tests {
         assert_eq!(set.shared_server_names(&[]), ["b.example", "a.example"], "each once");
         let of_server = names(&["c.example"]);
         assert_eq!(set.shared_server_names(&of_server), ["b.example", "c.example"]);
+    }
+
+    #[test]
+    fn addresses_and_files_stay_when_the_configuration_is_read_again() {
+        let mut running = XraySettings::of(&XrayConfig::default());
+        running.core.access_log = Some("/access.log".to_owned());
+        let changed = running.changed(&XrayConfig {
+            flow: String::new(),
+            max_time_diff_seconds: 7,
+            dest: "d.example:443".to_owned(),
+            server_names: names(&["d.example"]),
+            api_listen: "127.0.0.1:1".parse().unwrap(),
+            listen: "127.0.0.1".parse().ok(),
+            ..XrayConfig::default()
+        });
+        assert_eq!((changed.core.flow.as_str(), changed.core.max_time_diff_ms), ("", 7_000));
+        assert_eq!((changed.dest.as_str(), changed.server_names), ("d.example:443", names(&["d.example"])));
+        assert_eq!(changed.core.api_listen, running.core.api_listen);
+        assert_eq!(changed.core.listen, None);
+        assert_eq!(changed.core.access_log, running.core.access_log);
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod successor;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use portmeter_daemon::credentials;
 use tokio_util::sync::CancellationToken;
 
 use crate::api_key::{self, ApiKeyError};
@@ -86,7 +87,12 @@ impl Restart {
     pub fn check(&self) -> Result<(), NotAgain> {
         let config = self.load()?;
         let environment = std::env::var(api_key::VARIABLE).ok();
-        api_key::given(environment.as_deref(), config.http.api_key_file.as_deref())?;
+        let credential = credentials::find(credentials::API_KEY);
+        api_key::given(
+            environment.as_deref(),
+            config.http.api_key_file.as_deref(),
+            credential.as_deref(),
+        )?;
         if !rights::may_listen(&config) {
             return Err(NotAgain::LowPort);
         }

@@ -11,6 +11,7 @@ mod user;
 use std::collections::BTreeSet;
 
 use anyhow::{Context, Result};
+use portmeter_daemon::credentials;
 use portmeter_proto::api_key::ApiKey;
 
 use crate::api_key::{self, Origin};
@@ -30,7 +31,12 @@ pub type GivenKey = Option<(ApiKey, Origin)>;
 /// folders. What it makes is noted in `undo`.
 pub fn settle(config: &Config, undo: &mut Undo) -> Result<GivenKey> {
     let environment = std::env::var(api_key::VARIABLE).ok();
-    let given_key = api_key::given(environment.as_deref(), config.http.api_key_file.as_deref())?;
+    let credential = credentials::find(credentials::API_KEY);
+    let given_key = api_key::given(
+        environment.as_deref(),
+        config.http.api_key_file.as_deref(),
+        credential.as_deref(),
+    )?;
     let plan = capabilities::plan_here(needs_low_ports(config, capabilities::first_unprivileged_port()))?;
     bpffs::ensure_mounted()?;
     make_data_folder_of_root(config, &plan, undo)?;

@@ -9,6 +9,7 @@ use chrono::{DateTime, Utc};
 
 use super::{ServiceError, SettingsService};
 use crate::calendar::Day;
+use crate::config::Live;
 use crate::store::{EventKind, NewEvent, Store};
 
 /// Why it does not run.
@@ -20,7 +21,7 @@ const PAUSED: &str =
 pub struct CollectorService {
     store: Arc<Store>,
     settings: SettingsService,
-    commit_interval_seconds: u64,
+    live: Live,
 }
 
 /// How the collector is.
@@ -43,13 +44,9 @@ pub struct Collector {
 }
 
 impl CollectorService {
-    /// The service over the store and the settings, of an agent that books this often.
-    pub fn new(store: Arc<Store>, settings: SettingsService, commit_interval_seconds: u64) -> Self {
-        Self {
-            store,
-            settings,
-            commit_interval_seconds,
-        }
+    /// The service over the store, the settings and the configuration.
+    pub fn new(store: Arc<Store>, settings: SettingsService, live: Live) -> Self {
+        Self { store, settings, live }
     }
 
     /// How it is.
@@ -65,7 +62,7 @@ impl CollectorService {
             lag_days: newest_day.map(|newest| u32::try_from(today.0 - newest.0).unwrap_or(0)),
             last_sampled_at: self.store.samples().read_at(),
             last_booked_at: snapshot.all_booked_at,
-            commit_interval_seconds: self.commit_interval_seconds,
+            commit_interval_seconds: self.live.now().ledger.commit_interval_seconds,
         })
     }
 

@@ -7,6 +7,7 @@ use portmeter_proto::reason::Reason;
 
 use super::ServiceError;
 use super::keys::find;
+use crate::config::Live;
 use crate::counters::CounterReader;
 use crate::network::own_address::own_address;
 use crate::network::rtnetlink::NetworkReader;
@@ -25,8 +26,8 @@ pub struct LinkService {
     reconciler: Reconciler,
     reader: Arc<dyn CounterReader>,
     network: NetworkReader,
-    /// The configured name or address, where none is set; `None` for the one that the host's routes give.
-    server_host: Option<ServerHost>,
+    /// Where the name or address is configured that counts while none is set.
+    live: Live,
 }
 
 /// A key with its link.
@@ -74,20 +75,20 @@ pub struct Subscription {
 }
 
 impl LinkService {
-    /// The service over the store, what keeps the core at it, and the counters.
+    /// The service over the store, what keeps the core at it, the counters and the configuration.
     pub fn new(
         store: Arc<Store>,
         reconciler: Reconciler,
         reader: Arc<dyn CounterReader>,
         network: NetworkReader,
-        server_host: Option<ServerHost>,
+        live: Live,
     ) -> Self {
         Self {
             store,
             reconciler,
             reader,
             network,
-            server_host,
+            live,
         }
     }
 
@@ -160,8 +161,10 @@ impl LinkService {
 
     /// The name or address in links where none is set: the configured one, or this host's.
     pub(super) async fn unset_host(&self) -> Result<ServerHost, ServiceError> {
-        if let Some(host) = &self.server_host {
-            return Ok(host.clone());
+        // Checked with the configuration.
+        let configured = self.live.now().xray.server_host.as_ref().and_then(|host| host.parse().ok());
+        if let Some(host) = configured {
+            return Ok(host);
         }
         let address = own_address(&self.network).await;
         let address =

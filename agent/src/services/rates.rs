@@ -47,6 +47,12 @@ impl Rates {
         state.sampled_at = Some(now);
     }
 
+    /// When the last sample was taken; `None` before the first.
+    pub fn sampled_at(&self) -> Option<Instant> {
+        let state = self.state.read().expect("nothing panics while it holds this lock");
+        state.sampled_at
+    }
+
     /// Bytes per second of `port`; 0 before a second sample or after a reset.
     pub fn get(&self, port: u16) -> f64 {
         let state = self.state.read().expect("nothing panics while it holds this lock");

@@ -9,13 +9,14 @@ use portmeter_proto::reason::Reason;
 use tokio::sync::Mutex;
 
 use super::{LinkService, ServiceError};
-use crate::config::Config;
+use crate::config::{Config, Live};
 use crate::reconciler::{Applied, Reconciler, SynchronizeError};
 use crate::settings::{
-    Asked, COLLECTOR_ENABLED, Decided, Effect, Given, LEAVES, Stored, Value, Wrong, XRAY_FLOW, XRAY_SERVER_HOST,
-    XRAY_SNI, decide, find,
+    Asked, COLLECTOR_ENABLED, Decided, Effect, Given, LEAVES, LOG_LEVEL, Stored, Value, Wrong, XRAY_FLOW,
+    XRAY_SERVER_HOST, XRAY_SNI, decide, find,
 };
 use crate::store::{EventKind, EventSeverity, NewEvent, Store};
+use crate::telemetry::Telemetry;
 
 /// How many paths an event names, and most characters of each: callers make up names of their own.
 const NAMED_PATHS_MAX: usize = 20;
@@ -29,8 +30,9 @@ struct Inner {
     store: Arc<Store>,
     reconciler: Reconciler,
     links: LinkService,
-    /// What the configuration says.
-    configured: Given,
+    /// The configuration.
+    live: Live,
+    telemetry: Telemetry,
     /// One change after the other: each is decided on what the one before has stored.
     changing: Mutex<()>,
 }
@@ -63,13 +65,20 @@ enum Way {
 }
 
 impl SettingsService {
-    /// The service over the store, what keeps the core at it, and what the configuration says.
-    pub fn new(store: Arc<Store>, reconciler: Reconciler, links: LinkService, config: &Config) -> Self {
+    /// The service over the store, what keeps the core at it, the configuration and the log.
+    pub fn new(
+        store: Arc<Store>,
+        reconciler: Reconciler,
+        links: LinkService,
+        live: Live,
+        telemetry: Telemetry,
+    ) -> Self {
         Self(Arc::new(Inner {
             store,
             reconciler,
             links,
-            configured: configured(config),
+            live,
+            telemetry,
             changing: Mutex::new(()),
         }))
     }
@@ -108,6 +117,9 @@ impl Inner {
             self.store.save_settings(decided.stored.clone(), events).await?;
             Vec::new()
         };
+        if decided.has(Effect::Log) {
+            self.telemetry.follow(&self.live.now().log.level, &decided.stored);
+        }
         Ok(Saved {
             settings: settings(&decided.stored, &given),
             restart_required,
@@ -145,7 +157,7 @@ impl Inner {
 
     /// What leaves are that nobody has set.
     async fn given(&self) -> Result<Given, ServiceError> {
-        let mut given = self.configured.clone();
+        let mut given = configured(&self.live.now());
         let identity = Arc::clone(&self.store.snapshot().identity);
         let host = self.links.unset_host().await?;
         given.0.insert(XRAY_SERVER_HOST, Value::from(host.as_str()));
@@ -197,6 +209,7 @@ fn configured(config: &Config) -> Given {
             Value::from(config.xray.server_names.first().map_or("", String::as_str)),
         ),
         (XRAY_FLOW, Value::from(config.xray.flow.as_str())),
+        (LOG_LEVEL, Value::Text(config.log.level.to_string())),
         ("collector.usage_dir", data_folder.clone()),
         ("paths.data_dir", data_folder.clone()),
         ("paths.usage_dir", data_folder),

@@ -9,7 +9,7 @@ use std::time::Duration;
 use portmeter_proto::reason::Reason;
 
 use super::{ServiceError, XrayService};
-use crate::config::Config;
+use crate::config::{Live, PanelConfig};
 use crate::host::{self, Answer, Disk, FrontEndUrl, Memory, Processors};
 use crate::restart::{Restart, own_unit};
 use crate::store::{EventSeverity, NewEvent, Store};
@@ -29,7 +29,7 @@ struct Inner {
     store: Arc<Store>,
     xray: XrayService,
     core_unit: Option<Unit>,
-    front_end: FrontEnd,
+    live: Live,
     processors: Arc<Processors>,
     restart: Arc<Restart>,
 }
@@ -116,25 +116,22 @@ pub struct Managed {
 }
 
 impl SystemService {
-    /// The service over the host that this agent runs on. `config` has been checked.
+    /// The service over the host that this agent runs on.
     pub fn new(
         store: Arc<Store>,
         xray: XrayService,
-        config: &Config,
+        live: Live,
         processors: Arc<Processors>,
         restart: Arc<Restart>,
     ) -> Self {
         let is_unit = xray.facts().0.core.mode == CoreMode::Systemd;
-        let panel = &config.panel;
+        let core_unit = live.now().xray.service.parse().ok().filter(|_| is_unit);
         Self {
             inner: Arc::new(Inner {
                 store,
                 xray,
-                core_unit: config.xray.service.parse().ok().filter(|_| is_unit),
-                front_end: FrontEnd {
-                    url: panel.url.as_ref().and_then(|url| url.parse().ok()),
-                    unit: panel.service.as_ref().and_then(|service| service.parse().ok()),
-                },
+                core_unit,
+                live,
                 processors,
                 restart,
             }),
@@ -161,7 +158,8 @@ impl SystemService {
 
     /// Every service and how it is. A front end that is not configured is not there.
     pub async fn list(&self) -> Vec<Managed> {
-        let (agent, front_end) = tokio::join!(own_unit(), self.inner.front_end.look());
+        let front_end = self.front_end();
+        let (agent, front_end) = tokio::join!(own_unit(), front_end.look());
         let xray = Managed {
             name: ManagedName::Xray,
             state: core_state(&self.inner.xray.facts().0.core),
@@ -190,7 +188,7 @@ impl SystemService {
         let restarted = match name {
             ManagedName::Agent => self.restart_agent().await,
             ManagedName::Xray => self.inner.xray.restart_core().await,
-            ManagedName::FrontEnd => self.inner.front_end.restart().await,
+            ManagedName::FrontEnd => self.front_end().restart().await,
         };
         match restarted {
             Ok(()) if name == ManagedName::Agent => Ok(()),
@@ -202,6 +200,11 @@ impl SystemService {
                 Err(error)
             }
         }
+    }
+
+    /// The front end as it is configured now.
+    fn front_end(&self) -> FrontEnd {
+        FrontEnd::of(&self.inner.live.now().panel)
     }
 
     /// Under systemd that is systemd's affair; where it runs by itself, or systemd will not, the process begins anew.
@@ -259,6 +262,14 @@ impl SystemService {
 }
 
 impl FrontEnd {
+    /// `panel` has been checked.
+    fn of(panel: &PanelConfig) -> Self {
+        Self {
+            url: panel.url.as_ref().and_then(|url| url.parse().ok()),
+            unit: panel.service.as_ref().and_then(|service| service.parse().ok()),
+        }
+    }
+
     /// How it is; `None` where there is none.
     async fn look(&self) -> Option<Managed> {
         if self.url.is_none() && self.unit.is_none() {

@@ -2,11 +2,15 @@
 
 use std::fmt::Write as _;
 
+use portmeter_daemon::log::LEVELS;
+
 use super::Given;
 use super::value::{Kind, Value};
 
 /// Whether sampling and booking go on by the clock.
 pub const COLLECTOR_ENABLED: &str = "collector.enabled";
+/// How much the log tells.
+pub const LOG_LEVEL: &str = "log.level";
 /// The TLS handshake that links have clients imitate.
 pub const XRAY_FINGERPRINT: &str = "xray.fp";
 /// The VLESS flow of links and inbounds.
@@ -71,12 +75,14 @@ pub enum Effect {
     Core,
     /// The collector pauses or goes on.
     Collector,
+    /// The log tells more or less.
+    Log,
 }
 
 const SECONDS_OF_A_DAY: u32 = 24 * 60 * 60;
 
 /// Every setting there is, section by section.
-pub const LEAVES: [Leaf; 19] = [
+pub const LEAVES: [Leaf; 20] = [
     shown(
         "ui.theme",
         Kind::Choice(&["dark", "light"]),
@@ -174,6 +180,13 @@ pub const LEAVES: [Leaf; 19] = [
         "`agent.data_dir`, its last part",
         "Where the ledger is.",
     ),
+    Leaf {
+        path: LOG_LEVEL,
+        kind: Kind::Choice(&LEVELS),
+        origin: Origin::Given("`log.level`"),
+        effect: Effect::Log,
+        meaning: "How much the log tells; at `debug` it names clients' addresses.",
+    },
     fixed("paths.data_dir", "`agent.data_dir`, its last part", "The data folder."),
     fixed(
         "paths.usage_dir",
@@ -267,7 +280,7 @@ pub fn markdown() -> String {
             Effect::Shown => "at once, in the answers",
             Effect::Links => "at once, in every link",
             Effect::Core => "at once, in links and in the core; where no core can be told, at its next start",
-            Effect::Collector => "at once",
+            Effect::Collector | Effect::Log => "at once",
         };
         let _ = writeln!(
             text,

@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 
 pub use change::{Asked, Decided, EXTRA_BYTES_MAX, Wrong, decide};
 pub use leaves::{
-    COLLECTOR_ENABLED, Effect, LEAVES, Leaf, Origin, XRAY_FINGERPRINT, XRAY_FLOW, XRAY_SERVER_HOST, XRAY_SNI, find,
+    COLLECTOR_ENABLED, Effect, LEAVES, LOG_LEVEL, Leaf, Origin, XRAY_FINGERPRINT, XRAY_FLOW, XRAY_SERVER_HOST, XRAY_SNI, find,
     markdown,
 };
 pub use tree::{DEPTH_MAX, Tree, Unreadable};

@@ -16,6 +16,7 @@ fn given() -> Given {
         (XRAY_SNI, Value::from("www.microsoft.com")),
         (XRAY_FLOW, Value::from("xtls-rprx-vision")),
         ("xray.reality_pbk", Value::from("pbk")),
+        (LOG_LEVEL, Value::from("info")),
     ]))
 }
 

@@ -340,6 +340,20 @@ impl Store {
         }
     }
 
+    /// Comes back when the writer has done everything that it was asked before: a writer that hangs does not.
+    pub async fn answer(&self) -> Result<(), StoreError> {
+        self.call(|_| Ok(())).await
+    }
+
+    /// Keeps about this many events from now on, the newest.
+    pub async fn set_event_count_max(&self, count: u64) -> Result<(), StoreError> {
+        self.call(move |writer| {
+            writer.set_event_count_max(count);
+            Ok(())
+        })
+        .await
+    }
+
     /// Books the key's last bytes, then removes it with its port assignment and its own history.
     pub async fn delete_key(&self, id: KeyId) -> Result<Key, StoreError> {
         self.call(move |writer| writer.delete_key(id)).await

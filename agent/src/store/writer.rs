@@ -540,6 +540,11 @@ impl Writer {
         self.events_committed();
     }
 
+    /// Keeps about this many events from now on.
+    pub(super) fn set_event_count_max(&mut self, count: u64) {
+        self.with.event_count_max = count;
+    }
+
     /// Wakes who follows the events where there are new ones, and now and then removes what is too many. What fails here
     /// changes nothing of what was committed.
     pub(super) fn events_committed(&self) {

@@ -7,6 +7,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 /// The time that wrong keys are counted over, from an address's first one on.
@@ -41,7 +42,7 @@ impl Verdict {
 #[derive(Debug)]
 pub struct FailedKeys {
     /// 0: no limit.
-    per_minute: u32,
+    per_minute: AtomicU32,
     table: Mutex<Table>,
 }
 
@@ -62,9 +63,14 @@ impl FailedKeys {
     /// An empty table: an address may send `per_minute` wrong keys a minute, or as many as it likes where that is 0.
     pub fn new(per_minute: u32) -> Self {
         Self {
-            per_minute,
+            per_minute: per_minute.into(),
             table: Mutex::default(),
         }
+    }
+
+    /// From now on an address may send this many a minute.
+    pub fn set_per_minute(&self, per_minute: u32) {
+        self.per_minute.store(per_minute, Ordering::Relaxed);
     }
 
     /// Notes a wrong key that came from `address`.
@@ -73,7 +79,8 @@ impl FailedKeys {
     }
 
     fn note_at(&self, address: IpAddr, now: Instant) -> Verdict {
-        if self.per_minute == 0 {
+        let per_minute = self.per_minute.load(Ordering::Relaxed);
+        if per_minute == 0 {
             return Verdict::Wrong;
         }
         let network = network_of(address);
@@ -81,10 +88,10 @@ impl FailedKeys {
         table.forget_past(now);
         let window = table.window(network, now);
         window.failures = window.failures.saturating_add(1);
-        if window.failures <= self.per_minute {
+        if window.failures <= per_minute {
             return Verdict::Wrong;
         }
-        if window.failures == self.per_minute + 1 {
+        if window.failures == per_minute + 1 {
             tracing::debug!(%network, "further wrong API keys of this minute are refused");
         }
         Verdict::TooMany {

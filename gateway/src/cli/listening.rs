@@ -1,11 +1,8 @@
-//! The arguments about TLS and limits, and what they come to.
+//! The arguments about TLS and limits.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
-use portmeter_listener::tls::{ClientFiles, Protocol, ServerFiles, ServerTls, TlsError};
-
-use crate::server::Limits;
+use crate::config::{ConnectionConfig, HttpConfig, TlsChoice};
 
 /// How many wrong API keys one address may send a minute, unless something else is said. Far more than a
 /// misconfigured program needs to be noticed, far too few to guess a key of sixteen characters.
@@ -19,85 +16,64 @@ pub struct AgentTls {
     pub agent_ca: Option<PathBuf>,
 
     /// The certificate to show to an agent that asks for one (grpc.client_ca)
-    #[arg(long, value_name = "FILE", requires_all = ["agent_key", "agent_ca"])]
+    #[arg(long, value_name = "FILE")]
     pub agent_certificate: Option<PathBuf>,
 
     /// The private key of --agent-certificate
-    #[arg(long, value_name = "FILE", requires = "agent_certificate")]
+    #[arg(long, value_name = "FILE")]
     pub agent_key: Option<PathBuf>,
 }
 
 impl AgentTls {
-    /// Where the files are; `None` without an authority.
-    pub(super) fn files(self) -> Option<ClientFiles> {
-        Some(ClientFiles {
-            authority: self.agent_ca?,
-            own: self.agent_certificate.zip(self.agent_key),
-        })
+    /// Puts what is given over what is configured.
+    pub(super) fn apply(&self, connection: &mut ConnectionConfig) {
+        set(&mut connection.agent_ca, &self.agent_ca);
+        set(&mut connection.agent_certificate, &self.agent_certificate);
+        set(&mut connection.agent_key, &self.agent_key);
     }
 }
 
 /// What the listener speaks and puts up with.
-#[derive(Debug, Clone, clap::Args)]
+#[derive(Debug, Clone, Default, clap::Args)]
 pub struct Listening {
     /// Serve REST over TLS with this certificate, in PEM form with those between it and a root
-    #[arg(
-        long,
-        value_name = "FILE",
-        requires = "tls_key",
-        env = "PORTMETER_HTTP__TLS_CERTIFICATE"
-    )]
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
     pub tls_certificate: Option<PathBuf>,
 
     /// The private key of --tls-certificate
-    #[arg(
-        long,
-        value_name = "FILE",
-        requires = "tls_certificate",
-        env = "PORTMETER_HTTP__TLS_KEY"
-    )]
+    #[arg(long, value_name = "FILE", requires = "tls_certificate")]
     pub tls_key: Option<PathBuf>,
 
-    /// Most connections at a time; beyond it those that wait longest are closed
-    #[arg(long, value_name = "COUNT", default_value_t = Limits::default().connections_max,
-          value_parser = at_least_one, env = "PORTMETER_HTTP__CONNECTIONS_MAX")]
-    pub connections_max: usize,
+    /// Most connections at a time; beyond it those that wait longest are closed [default: 512]
+    #[arg(long, value_name = "COUNT")]
+    pub connections_max: Option<usize>,
 
-    /// How long a request's head may take and a kept connection may be quiet, in seconds
-    #[arg(long, value_name = "SECONDS", default_value_t = Limits::default().head_timeout.as_secs(),
-          value_parser = clap::value_parser!(u64).range(1..=3600), env = "PORTMETER_HTTP__HEAD_TIMEOUT_SECONDS")]
-    pub head_timeout_seconds: u64,
+    /// How long a request's head may take and a kept connection may be quiet, in seconds [default: 60]
+    #[arg(long, value_name = "SECONDS")]
+    pub head_timeout_seconds: Option<u64>,
 
     /// How many wrong API keys one address may send a minute, 0 for any number; the right one is never refused
-    #[arg(long, value_name = "COUNT", default_value_t = FAILED_KEYS_PER_MINUTE,
-          env = "PORTMETER_HTTP__FAILED_KEYS_PER_MINUTE")]
-    pub failed_keys_per_minute: u32,
+    /// [default: 1000]
+    #[arg(long, value_name = "COUNT")]
+    pub failed_keys_per_minute: Option<u32>,
 }
 
 impl Listening {
-    pub(super) fn limits(&self) -> Limits {
-        Limits {
-            connections_max: self.connections_max,
-            head_timeout: Duration::from_secs(self.head_timeout_seconds),
-            ..Limits::default()
+    /// Puts what is given over what is configured. Whoever names a certificate wants it shown.
+    pub(super) fn apply(&self, http: &mut HttpConfig) {
+        if self.tls_certificate.is_some() {
+            http.tls = TlsChoice::Files;
         }
-    }
-
-    /// The listener's side of TLS, where files are named for it.
-    pub(super) fn tls(self) -> Result<Option<ServerTls>, TlsError> {
-        let files = self.tls_certificate.zip(self.tls_key);
-        let files = files.map(|(certificate, key)| ServerFiles {
-            certificate,
-            key,
-            client_ca: None,
-        });
-        files.map(|files| ServerTls::load(files, Protocol::Http1)).transpose()
+        set(&mut http.tls_certificate, &self.tls_certificate);
+        set(&mut http.tls_key, &self.tls_key);
+        http.connections_max = self.connections_max.unwrap_or(http.connections_max);
+        http.head_timeout_seconds = self.head_timeout_seconds.unwrap_or(http.head_timeout_seconds);
+        http.failed_keys_per_minute = self.failed_keys_per_minute.unwrap_or(http.failed_keys_per_minute);
     }
 }
 
-fn at_least_one(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(number) if number > 0 => Ok(number),
-        _ => Err("give a whole number above zero".to_owned()),
+fn set(setting: &mut Option<PathBuf>, flag: &Option<PathBuf>) {
+    if flag.is_some() {
+        setting.clone_from(flag);
     }
 }

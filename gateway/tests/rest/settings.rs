@@ -54,6 +54,7 @@ impl State {
                 usage_dir: "portmeter".into(),
                 access_log: "access.log".into(),
             }),
+            log: Some(LogSettings { level: "info".into() }),
             version: 1 + kept.n_changes,
             extra_json: self.extra_json(),
         }
@@ -131,7 +132,7 @@ impl SettingsService for Agent {
         let whole: BTreeMap<String, Box<RawValue>> = serde_json::from_str(&text).unwrap();
         let mut restart_required = Vec::new();
         for (name, raw) in whole {
-            if !["ui", "xray", "collector", "paths"].contains(&name.as_str()) {
+            if !["ui", "xray", "collector", "paths", "log"].contains(&name.as_str()) {
                 state.settings.extra.entry(String::new()).or_default().insert(name, raw);
                 continue;
             }

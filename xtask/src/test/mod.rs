@@ -15,7 +15,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 
 use crate::parts::Parts;
-use crate::{command, grpc_clients, kernel, schemathesis, tools, xray};
+use crate::{command, deb, grpc_clients, kernel, schemathesis, tools, xray};
 use kernel::Series;
 use other_kernel::Extent;
 
@@ -29,10 +29,13 @@ const TOOLS: &[(&str, &str)] = &[
     ("ip", "iproute2"),
     ("jq", "jq"),
     ("nft", "nftables"),
+    ("nsenter", "util-linux"),
     ("openssl", "openssl"),
     ("python3", "python3"),
+    ("script", "bsdutils"),
     ("setpriv", "util-linux"),
     ("ss", "iproute2"),
+    ("systemd-analyze", "systemd"),
     ("tc", "iproute2"),
     ("tcpdump", "tcpdump"),
     ("unshare", "util-linux"),
@@ -80,7 +83,7 @@ fn run_here(parts: &mut Parts, arguments: &Arguments) -> Result<()> {
             tools::install_missing(TOOLS)
         }
     })?;
-    let others = install_others(parts)?;
+    let mut others = install_others(parts)?;
     if !arguments.stories {
         let all_but_stories = [
             "--workspace",
@@ -95,6 +98,7 @@ fn run_here(parts: &mut Parts, arguments: &Arguments) -> Result<()> {
         })?;
     }
     build_binary(parts)?;
+    package(parts, &mut others)?;
     let stories = ["--package", "portmeter-tests"];
     parts.run("building the stories", || {
         command::run(tests(&stories, &others)?.arg("--no-run"))
@@ -139,8 +143,9 @@ fn run_on_kernel(parts: &mut Parts, series: &Series, arguments: &Arguments) -> R
     if let Some(reason) = kernel::reason_to_leave_out() {
         bail!("kernel {series} cannot be run here: {reason}");
     }
-    let others = install_others(parts)?;
+    let mut others = install_others(parts)?;
     build_binary(parts)?;
+    package(parts, &mut others)?;
     parts.run("tests on the other kernel", || {
         other_kernel::run(series, &extent, &built_binary()?, &others)
     })
@@ -171,6 +176,14 @@ fn with_kernel_tools() -> Vec<(&'static str, &'static str)> {
 fn build_binary(parts: &mut Parts) -> Result<()> {
     parts.run("building the binary", || {
         command::run(command::cargo().args(["build", "--release", "--package", "portmeter"]))
+    })
+}
+
+/// The Debian package of the binary that was built.
+fn package(parts: &mut Parts, others: &mut Others) -> Result<()> {
+    parts.run("Debian package", || {
+        others.extend(deb::for_tests()?.map(|package| (deb::VARIABLE, package)));
+        Ok(())
     })
 }
 

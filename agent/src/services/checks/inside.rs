@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 
 use super::catalogue::Inside;
 use super::{Status, Verdict};
-use crate::config::{Config, ConfigError};
+use crate::config::{Config, ConfigError, Live};
 use crate::instance::{DATA_ENTRIES, RUN_ROOT};
 use crate::kernel::PIN_ROOT;
 use crate::reconciler::{Reconciler, Synchronization, XrayFacts};
@@ -28,7 +28,7 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(3);
 /// The parts of the agent that are looked at.
 pub struct Subjects {
     /// The configuration that it runs with.
-    pub config: Config,
+    pub config: Live,
     /// The store.
     pub store: Arc<Store>,
     /// The agent's health.
@@ -58,19 +58,20 @@ impl Subjects {
 
     /// Paths that sentences may hold, and what they are called instead.
     pub(super) fn places(&self) -> Vec<(PathBuf, &'static str)> {
-        let (agent, xray) = (&self.config.agent, &self.config.xray);
+        let config = self.config.now();
+        let (agent, xray) = (&config.agent, &config.xray);
         let files = DATA_ENTRIES
             .iter()
             .map(|name| (agent.data_dir.join(name), "<a file of the data folder>"));
         let mut places = vec![
-            (self.config.xray_configuration(), "<the core's configuration>"),
+            (config.xray_configuration(), "<the core's configuration>"),
             (agent.data_dir.clone(), "<the data folder>"),
             (PIN_ROOT.into(), "<the pins>"),
             (RUN_ROOT.into(), "<the run folder>"),
         ];
         places.extend(files);
         places.extend(
-            self.config
+            config
                 .http
                 .api_key_file
                 .clone()
@@ -87,7 +88,7 @@ impl Subjects {
         let Ok(loaded) = tokio::task::spawn_blocking(move || restart.load()).await else {
             return Verdict::new(Status::Error, "it could not be read again");
         };
-        configuration(loaded, &self.config)
+        configuration(loaded, &self.config.now())
     }
 
     fn storage(&self) -> Verdict {
@@ -121,7 +122,7 @@ impl Subjects {
         let is_reachable = match facts.core.state {
             CoreState::Running => {
                 let connected =
-                    tokio::time::timeout(CONNECT_LIMIT, TcpStream::connect(self.config.xray.api_listen)).await;
+                    tokio::time::timeout(CONNECT_LIMIT, TcpStream::connect(self.config.now().xray.api_listen)).await;
                 connected.is_ok_and(|connected| connected.is_ok())
             }
             _ => false,
@@ -134,13 +135,11 @@ impl Subjects {
 fn configuration(loaded: Result<Config, ConfigError>, running: &Config) -> Verdict {
     match loaded {
         Err(error) => Verdict::new(Status::Failed, format!("the next start would be refused: {error}")),
-        // Every setting is in it, and none is shown.
-        Ok(loaded) if format!("{loaded:?}") == format!("{running:?}") => {
-            Verdict::new(Status::Passed, "the settings are good")
-        }
+        Ok(loaded) if loaded == *running => Verdict::new(Status::Passed, "the settings are good"),
         Ok(_) => Verdict::new(
             Status::Warning,
-            "the settings are good and have been changed since the agent was started; a restart applies them",
+            "the settings are good and have been changed since they were read; a reload (SIGHUP) applies what can change \
+             while the agent runs, a restart applies all",
         ),
     }
 }
@@ -244,7 +243,7 @@ mod tests {
         let status = |loaded| configuration(loaded, &running).status;
         assert_eq!(status(Ok(running.clone())), Status::Passed);
         assert_eq!(status(Ok(changed)), Status::Warning);
-        assert_eq!(status(Err(ConfigError::Value("no".to_owned()))), Status::Failed);
+        assert_eq!(status(Err(ConfigError::Wrong(Vec::new()))), Status::Failed);
     }
 
     #[test]

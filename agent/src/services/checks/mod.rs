@@ -225,7 +225,7 @@ impl Inner {
         let place = Arc::clone(&self.examination).try_acquire_owned();
         let place =
             place.map_err(|_| "the last examination has not come back: a disk or the kernel does not answer")?;
-        let config = self.subjects.config.clone();
+        let config = self.subjects.config.now();
         let core = self.subjects.reconciler.facts().core;
         let vantage = Vantage::Agent {
             runs_core: core.mode == CoreMode::Supervised,

@@ -4,9 +4,7 @@ use std::fmt::Display;
 use std::str::FromStr;
 
 use serde::de::{DeserializeOwned, Error, IntoDeserializer};
-use serde::{Deserialize, Deserializer};
-
-use super::{Interfaces, PortSet};
+use serde::{Deserialize, Deserializer, Serializer};
 
 /// One value, or a list of them.
 #[derive(Deserialize)]
@@ -31,12 +29,12 @@ impl Value {
 }
 
 /// Any value as text.
-pub(super) fn string<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+pub fn string<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     Ok(Value::deserialize(deserializer)?.into_text())
 }
 
 /// A value with a text form: numbers, booleans, time zones.
-pub(super) fn parsed<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+pub fn parsed<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,
     T: FromStr<Err: Display>,
@@ -48,7 +46,7 @@ where
 }
 
 /// One of an enumeration's names.
-pub(super) fn choice<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+pub fn choice<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,
     T: DeserializeOwned,
@@ -57,11 +55,12 @@ where
 }
 
 /// A list, or one text separated by commas.
-pub(super) fn list<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+pub fn list<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
     Ok(split(&string(deserializer)?))
 }
 
-fn split(text: &str) -> Vec<String> {
+/// The parts of a text separated by commas.
+pub fn split(text: &str) -> Vec<String> {
     text.split(',')
         .map(str::trim)
         .filter(|part| !part.is_empty())
@@ -69,19 +68,7 @@ fn split(text: &str) -> Vec<String> {
         .collect()
 }
 
-impl<'de> Deserialize<'de> for PortSet {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        string(deserializer)?.parse().map_err(D::Error::custom)
-    }
-}
-
-impl<'de> Deserialize<'de> for Interfaces {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let names = split(&string(deserializer)?);
-        match names.as_slice() {
-            [] => Err(D::Error::custom("no interface is given; name some, or write \"auto\"")),
-            [name] if name == "auto" => Ok(Self::Auto),
-            _ => Ok(Self::Named(names)),
-        }
-    }
+/// Writes a value in its text form, which [`parsed`] reads.
+pub fn shown<T: Display, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(value)
 }
