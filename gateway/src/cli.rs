@@ -18,8 +18,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::backend::Backend;
 use crate::gateway::{GatewayConfig, PanelAuth};
-use crate::routes::router;
-use crate::server::Server;
+use crate::metrics;
+use crate::requests::RequestFigures;
+use crate::routes::measured_router;
+use crate::server::{Server, serve};
 use crate::transport::ConnectError;
 
 pub use listening::{AgentTls, FAILED_KEYS_PER_MINUTE, Listening};
@@ -65,6 +67,14 @@ pub struct Arguments {
     #[arg(long)]
     pub allow_open_panel: bool,
 
+    /// Where to serve Prometheus metrics of the gateway itself, without a key; without it nowhere
+    #[arg(long, value_name = "ADDR")]
+    pub metrics: Option<SocketAddr>,
+
+    /// Allow --metrics on an address that is not loopback
+    #[arg(long, requires = "metrics")]
+    pub allow_metrics_on_network: bool,
+
     /// How the agent is known.
     #[command(flatten)]
     pub agent_tls: AgentTls,
@@ -105,10 +115,16 @@ pub enum StartError {
     /// The panel would be open to a network.
     #[error(transparent)]
     OpenPanel(#[from] OpenPanel),
+    /// The metrics would be open to a network.
+    #[error(
+        "the metrics would be open to everybody who reaches {0}: listen on a loopback address, or confirm it with \
+         --allow-metrics-on-network"
+    )]
+    OpenMetrics(SocketAddr),
     /// The listener cannot be had.
     #[error("cannot listen on {address}")]
     Listen {
-        /// The address of `--http`.
+        /// The address of `--http` or `--metrics`.
         address: SocketAddr,
         /// Why not, for example because another program has it.
         source: io::Error,
@@ -173,18 +189,23 @@ pub async fn run(arguments: Arguments, shutdown: CancellationToken) -> Result<()
         panel_auth,
         public_url,
         allow_open_panel,
+        metrics,
+        allow_metrics_on_network,
         agent_tls,
         listening,
     } = arguments;
     check_panel(http, panel_auth, allow_open_panel)?;
+    check_metrics(metrics, allow_metrics_on_network)?;
     let api_key = api_key(api_key_file.as_deref(), env::var(API_KEY_VARIABLE).ok().as_deref())?;
     let backend = Backend::connect(&agent, &api_key, agent_tls.files())?;
     let (limits, failed_keys_per_minute) = (listening.limits(), listening.failed_keys_per_minute);
     let tls = listening.tls()?;
     raise_open_files();
-    let listener = TcpListener::bind(http)
-        .await
-        .map_err(|source| StartError::Listen { address: http, source })?;
+    let listener = bind(http).await?;
+    let metrics_listener = match metrics {
+        Some(address) => Some(bind(address).await?),
+        None => None,
+    };
     if panel_auth == PanelAuth::Open {
         tracing::warn!("the panel's routes answer without the API key");
     }
@@ -201,15 +222,41 @@ pub async fn run(arguments: Arguments, shutdown: CancellationToken) -> Result<()
     if let Some(tls) = tls.clone() {
         tokio::spawn(tls.follow(shutdown.clone()));
     }
+    let requests = RequestFigures::default();
     let server = Server {
         listener,
-        router: router(backend, config),
+        router: measured_router(backend, config, requests.clone()),
         tls,
         limits,
     };
-    server.run(shutdown).await;
+    tokio::join!(server.run(shutdown.clone()), serve_metrics(metrics_listener, requests, shutdown));
     tracing::info!("REST has stopped");
     Ok(())
+}
+
+/// Refuses metrics on anything but loopback, unless `is_allowed` says that it is meant: they ask for no key.
+fn check_metrics(listen: Option<SocketAddr>, is_allowed: bool) -> Result<(), StartError> {
+    match listen {
+        Some(address) if !is_allowed && !address.ip().to_canonical().is_loopback() => {
+            Err(StartError::OpenMetrics(address))
+        }
+        _ => Ok(()),
+    }
+}
+
+async fn bind(address: SocketAddr) -> Result<TcpListener, StartError> {
+    let listener = TcpListener::bind(address).await;
+    listener.map_err(|source| StartError::Listen { address, source })
+}
+
+/// Serves the gateway's own metrics until `shutdown`, where that is wanted.
+async fn serve_metrics(listener: Option<TcpListener>, requests: RequestFigures, shutdown: CancellationToken) {
+    let Some(listener) = listener else { return };
+    if let Ok(address) = listener.local_addr() {
+        tracing::info!(%address, "metrics are served");
+    }
+    let page = move |format| metrics::page(requests.clone(), format);
+    serve(listener, portmeter_metrics::router(page), shutdown).await;
 }
 
 /// The API key: from the file if one is named, else from the environment.
@@ -281,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn an_open_panel_on_a_network_must_be_meant() {
+    fn what_is_open_to_a_network_must_be_meant() {
         for (listen, is_loopback) in [
             ("127.0.0.1:1", true),
             ("[::1]:1", true),
@@ -297,6 +344,8 @@ mod tests {
             );
             assert!(check_panel(listen, PanelAuth::Open, true).is_ok());
             assert!(check_panel(listen, PanelAuth::Key, false).is_ok());
+            assert_eq!(check_metrics(Some(listen), false).is_ok(), is_loopback, "{listen}");
+            assert!(check_metrics(Some(listen), true).is_ok() && check_metrics(None, false).is_ok());
         }
     }
 }

@@ -20,6 +20,7 @@ use portmeter_proto::v1::xray_service_client::XrayServiceClient;
 
 use crate::backend::Backend;
 use crate::key_list::KeyList;
+use crate::requests::RequestFigures;
 use crate::shared_answer::SharedAnswer;
 use crate::transport::Transport;
 
@@ -60,6 +61,7 @@ struct Inner {
     key_list: KeyList,
     failed_keys: FailedKeys,
     shared: Shared,
+    requests: RequestFigures,
 }
 
 /// The lists that are the same for everybody and take long to make.
@@ -76,13 +78,14 @@ pub(crate) struct Shared {
 }
 
 impl Gateway {
-    pub(crate) fn new(backend: Backend, config: GatewayConfig) -> Self {
+    pub(crate) fn new(backend: Backend, config: GatewayConfig, requests: RequestFigures) -> Self {
         Self(Arc::new(Inner {
             backend,
             failed_keys: FailedKeys::new(config.failed_keys_per_minute),
             config,
             key_list: KeyList::default(),
             shared: Shared::default(),
+            requests,
         }))
     }
 
@@ -108,6 +111,10 @@ impl Gateway {
 
     pub(crate) fn key_list(&self) -> &KeyList {
         &self.0.key_list
+    }
+
+    pub(crate) fn requests(&self) -> &RequestFigures {
+        &self.0.requests
     }
 
     pub(crate) fn shared(&self) -> &Shared {
