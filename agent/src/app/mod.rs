@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use portmeter_gateway::{Backend, GatewayConfig, LocalServices, Server};
+use portmeter_gateway::{Backend, GatewayConfig, LocalServices, RequestFigures, Server};
 use portmeter_proto::api_key::ApiKey;
 use portmeter_proto::v1::{
     backup_service_server, check_service_server, collector_service_server, domain_service_server, event_service_server,
@@ -35,7 +35,7 @@ use crate::cut_off::CutOff;
 use crate::domains::{self, Recording};
 use crate::first_session::{self, Facts};
 use crate::follow::Follower;
-use crate::grpc::{self, Changes, DomainServices, Services, SystemSource};
+use crate::grpc::{self, CallFigures, Changes, DomainServices, Services, SystemSource};
 use crate::host::Processors;
 use crate::instance::{Locks, Undo, socket_path};
 use crate::kernel::{Hook, Kernel, KernelLog};
@@ -226,12 +226,16 @@ impl Agent {
         Services::new(domain, Arc::new(system), shutdown)
     }
 
-    fn metrics_source(&self) -> MetricsSource {
+    fn metrics_source(&self, calls: CallFigures, requests: Option<RequestFigures>) -> MetricsSource {
         MetricsSource {
             reader: Arc::clone(&self.reader),
             kernel: Arc::clone(&self.kernel),
+            store: Arc::clone(&self.store),
             state: Arc::clone(&self.state),
             reconciler: self.reconciler.clone(),
+            calls,
+            requests,
+            with_key_names: self.config.metrics.key_names,
         }
     }
 
@@ -285,6 +289,7 @@ impl Agent {
             reader: Arc::clone(&self.reader),
             rates: Arc::clone(&self.rates),
             store: Arc::clone(&self.store),
+            state: Arc::clone(&self.state),
         };
         tasks.spawn(done(sampler.run(shutdown.clone())));
         let retention = Retention::of(&self.config.ledger, &self.config.events);
@@ -302,15 +307,18 @@ impl Agent {
         }
         let (counter, state) = (Arc::clone(&self.connections), Arc::clone(&self.state));
         tasks.spawn(done(connections::reconcile(counter, state, shutdown.clone())));
+        let calls = CallFigures::default();
+        let requests = self.http.as_ref().map(|_| RequestFigures::default());
         if let Some(listener) = self.metrics.take() {
-            tasks.spawn(done(metrics::serve(listener, self.metrics_source(), shutdown.clone())));
+            let source = self.metrics_source(calls.clone(), requests.clone());
+            tasks.spawn(done(metrics::serve(listener, source, shutdown.clone())));
         }
         let follower = self.follower();
         if let Some(watcher) = self.watcher.take() {
             tasks.spawn(done(follower.run(watcher, shutdown.clone())));
         }
-        if let Some(listener) = self.http.take() {
-            tasks.spawn(done(self.gateway(listener, services.clone(), shutdown.clone())));
+        if let Some((listener, requests)) = self.http.take().zip(requests) {
+            tasks.spawn(done(self.gateway(listener, services.clone(), requests, shutdown.clone())));
         }
         for certificate in [&self.certificates.http, &self.certificates.grpc].into_iter().flatten() {
             tasks.spawn(done(certificate.clone().follow(shutdown.clone())));
@@ -324,7 +332,7 @@ impl Agent {
             };
             let shutdown = shutdown.clone();
             tasks.spawn(async move {
-                let served = grpc::serve(listeners, services, health, protection, shutdown).await;
+                let served = grpc::serve(listeners, services, health, protection, calls, shutdown).await;
                 served.context("the gRPC server failed")
             });
         }
@@ -359,6 +367,7 @@ impl Agent {
         &self,
         listener: TcpListener,
         services: Services,
+        requests: RequestFigures,
         shutdown: CancellationToken,
     ) -> impl Future<Output = ()> + use<> {
         let panel_auth = self.config.http.panel_auth;
@@ -380,16 +389,14 @@ impl Agent {
             .with(services.domains);
         let backend = Backend::in_process(&local).expect("every service is given");
         let api_key = self.api_key.clone();
-        let router = portmeter_gateway::router(
-            backend,
-            GatewayConfig {
-                api_key,
-                panel_auth,
-                listen: listener.local_addr().unwrap_or(self.config.http.listen),
-                public_url: self.config.http.public_url.clone(),
-                failed_keys_per_minute: self.config.http.failed_keys_per_minute,
-            },
-        );
+        let config = GatewayConfig {
+            api_key,
+            panel_auth,
+            listen: listener.local_addr().unwrap_or(self.config.http.listen),
+            public_url: self.config.http.public_url.clone(),
+            failed_keys_per_minute: self.config.http.failed_keys_per_minute,
+        };
+        let router = portmeter_gateway::measured_router(backend, config, requests);
         let server = Server {
             listener,
             router,
