@@ -11,6 +11,7 @@ mod fuzz;
 mod grpc_clients;
 mod kernel;
 mod parts;
+mod prometheus;
 mod python;
 mod schemathesis;
 mod test;
@@ -36,7 +37,7 @@ enum Command {
     Bench(bench::Arguments),
     /// Check formatting, lints, the .proto files, generated code and the kernel object.
     Check(check::Arguments),
-    /// Generate the Rust code of the .proto files (no protoc needed).
+    /// Generate the Rust code of the .proto files (no protoc needed), and the reference of the metrics.
     Codegen(codegen::Arguments),
     /// Build the kernel programs into the object that the agent embeds.
     Ebpf(ebpf::Arguments),
