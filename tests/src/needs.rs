@@ -26,6 +26,9 @@ const GRPCURL: &str = "PORTMETER_GRPCURL";
 /// Names the executable of schemathesis.
 const SCHEMATHESIS: &str = "PORTMETER_SCHEMATHESIS";
 
+/// Names the executable of Prometheus, beside promtool and a Python with its client.
+const PROMETHEUS: &str = "PORTMETER_PROMETHEUS";
+
 /// Why a story cannot be told on this machine.
 #[derive(Debug)]
 pub struct Lacking(String);
@@ -85,6 +88,11 @@ pub fn grpcurl() -> Result<PathBuf> {
 /// schemathesis: the executable that the environment names.
 pub fn schemathesis() -> Result<PathBuf> {
     named("schemathesis", SCHEMATHESIS)
+}
+
+/// Prometheus, in the folder of promtool and of a Python that has its client: the executable that the environment names.
+pub fn prometheus() -> Result<PathBuf> {
+    named("Prometheus", PROMETHEUS)
 }
 
 fn named(what: &str, variable: &str) -> Result<PathBuf> {

@@ -35,6 +35,7 @@ mod loopback;
 mod metrics;
 mod migration;
 mod missing_rights;
+mod monitoring;
 mod mounting;
 mod neighbours;
 mod offloads;
@@ -114,6 +115,7 @@ fn main() -> ExitCode {
         ("contract::bot", contract::bot::STORIES),
         ("contract::panel", contract::panel::STORIES),
         ("metrics", metrics::STORIES),
+        ("monitoring", monitoring::STORIES),
         ("apart", apart::STORIES),
         ("inspection", inspection::STORIES),
         ("doctor", doctor::STORIES),
