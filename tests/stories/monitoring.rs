@@ -193,9 +193,12 @@ fn every_expression_has_an_answer() -> Result<()> {
     for target in prometheus.targets()? {
         ensure!(target["health"] == "up" && target["lastError"] == "", "{target}");
     }
-    // Datagrams go to a port that nobody listens at over UDP: the core listens over TCP.
-    let address = SocketAddr::new(SERVER_V4.into(), keys[0].port);
-    let steady = Steady::start(&pair.server, &pair.client, address, 500, Duration::from_millis(5))?;
+    // Over UDP, so that the core and whoever answers do not come in each other's way; to a key's port, and to one without.
+    let ports = [keys[0].port, keys[1].port + 1];
+    let flows = ports.map(|port| {
+        let address = SocketAddr::new(SERVER_V4.into(), port);
+        Steady::start(&pair.server, &pair.client, address, 500, Duration::from_millis(5))
+    });
     let use_it = || -> Result<()> {
         for rest in [&apart, agent.rest()] {
             rest.keys()?;
@@ -206,6 +209,7 @@ fn every_expression_has_an_answer() -> Result<()> {
     };
 
     let mut unanswered: BTreeSet<String> = dashboard_expressions()?.into_iter().collect();
+    unanswered.extend(documented_expressions());
     ensure!(unanswered.len() > 40, "{unanswered:?}");
     let rules = prometheus.rules()?;
     let (alerts, records): (Vec<&Value>, Vec<&Value>) = rules.iter().partition(|rule| rule["type"] == "alerting");
@@ -232,7 +236,9 @@ fn every_expression_has_an_answer() -> Result<()> {
         Ok(unanswered.is_empty())
     })
     .with_context(|| format!("without an answer: {unanswered:#?}"))?;
-    steady.stop()?;
+    for steady in flows {
+        steady?.stop()?;
+    }
 
     // Evaluated all the while by Prometheus itself: none has failed, and nothing is wrong with this host.
     for rule in prometheus.rules()? {
@@ -286,6 +292,18 @@ fn dashboard_expressions() -> Result<Vec<String>> {
         Ok(filled)
     };
     targets.map(expression).collect()
+}
+
+/// The examples of docs/monitoring.md.
+fn documented_expressions() -> Vec<String> {
+    let text = include_str!("../../docs/monitoring.md");
+    let blocks = text.split("```promql\n").skip(1).filter_map(|rest| rest.split("```").next());
+    let examples = blocks.flat_map(|block| block.split("\n\n"));
+    let without_comments = |example: &str| {
+        let lines = example.lines().filter(|line| !line.starts_with('#'));
+        lines.collect::<Vec<_>>().join(" ")
+    };
+    examples.map(without_comments).collect()
 }
 
 /// Every `name` and `name{…}` of an expression that is a series.
