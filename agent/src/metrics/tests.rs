@@ -72,6 +72,8 @@ fn key(number: u128, port: Option<u16>) -> Entry {
 }
 
 fn scrape() -> Scrape {
+    let mut snapshot = Snapshot::default();
+    snapshot.entries = vec![key(1, Some(10_001)), key(2, None)];
     let durations = Durations::default();
     durations.record(Duration::from_millis(2));
     Scrape {
@@ -118,10 +120,7 @@ fn scrape() -> Scrape {
             restart_count: 15,
             drift_count: 16,
         },
-        snapshot: Arc::new(Snapshot {
-            entries: vec![key(1, Some(10_001)), key(2, None)],
-            ..Snapshot::default()
-        }),
+        snapshot: Arc::new(snapshot),
         with_key_names: false,
         calls: CallFigures::default(),
         requests: Some(RequestFigures::default()),

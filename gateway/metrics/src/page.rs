@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{
-    DescriptorEncoder, EncodeLabel as _, EncodeLabelSet, EncodeLabelValue, LabelSetEncoder, LabelValueEncoder,
+    DescriptorEncoder, EncodeLabel, EncodeLabelSet, EncodeLabelValue, LabelSetEncoder, LabelValueEncoder,
     MetricEncoder, NoLabelSet, prometheus_text, text as openmetrics_text,
 };
 use prometheus_client::metrics::MetricType;
@@ -152,8 +152,8 @@ pub enum Value<'a> {
 impl EncodeLabelValue for Value<'_> {
     fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
         match self {
-            Self::Text(text) => text.encode(encoder),
-            Self::Port(port) => port.encode(encoder),
+            Self::Text(text) => EncodeLabelValue::encode(text, encoder),
+            Self::Port(port) => EncodeLabelValue::encode(port, encoder),
         }
     }
 }
@@ -174,7 +174,7 @@ impl<'a> Labels<'a> {
 impl EncodeLabelSet for Labels<'_> {
     fn encode(&self, encoder: &mut LabelSetEncoder<'_>) -> fmt::Result {
         for (&name, &value) in self.names.iter().zip(self.values) {
-            (name, value).encode(encoder.encode_label())?;
+            EncodeLabel::encode(&(name, value), encoder.encode_label())?;
         }
         Ok(())
     }
