@@ -35,6 +35,9 @@ pub const ADOPTION: &str = "adoption";
 /// agent that wanted it.
 pub const BLOCKED_CONNECTIONS: &str = "blocked_connections";
 
+/// Per-CPU array of [`DroppedCounters`] by [`DropReason`]. Made anew with each load, never pinned: nothing is booked from it.
+pub const DROPPED: &str = "dropped";
+
 /// Read-only global of the object: how many slots `port_counters` has for each CPU.
 pub const SLOT_CAPACITY: &str = "SLOT_CAPACITY";
 /// Read-only global of the object: cookie of the network namespace whose connections are counted.
@@ -175,6 +178,36 @@ impl UnattributedReason {
     }
 }
 
+/// Packets that Portmeter itself has dropped.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct DroppedCounters {
+    /// How many packets.
+    pub packets: u64,
+    /// Their IP-layer bytes.
+    pub bytes: u64,
+}
+
+/// Why a packet was dropped; the index into the `dropped` map.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+pub enum DropReason {
+    /// It belongs to a connection of a key that is cut off.
+    CutOff = 0,
+}
+
+impl DropReason {
+    /// Every reason, in the order of the map.
+    pub const ALL: [Self; 1] = [Self::CutOff];
+
+    /// The reason's name in metrics.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::CutOff => "cut_off",
+        }
+    }
+}
+
 /// Who made these maps, and when. Same id, same counters; written once by the agent that made the maps.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[repr(C)]
@@ -275,6 +308,7 @@ pub struct BlockedConnection {
 
 const _: () = assert!(size_of::<PortCounters>() == 64 && align_of::<PortCounters>() == 64);
 const _: () = assert!(size_of::<UnattributedCounters>() == 16);
+const _: () = assert!(size_of::<DroppedCounters>() == 16);
 const _: () = assert!(size_of::<FewAddresses>() == 20 * FEW_ADDRESSES_COUNT);
 const _: () = assert!(size_of::<MapLife>() == 80);
 const _: () = assert!(size_of::<FragmentKey>() == 40);

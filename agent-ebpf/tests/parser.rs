@@ -4,7 +4,9 @@ mod support;
 
 use etherparse::PacketBuilder;
 use portmeter_ebpf::layout::{BlockedConnection, UnattributedReason};
-use portmeter_ebpf::packet::{Direction, Link, Outcome, SlicePacket, Truncated, WireSize, classify, examine, tcp_ends};
+use portmeter_ebpf::packet::{
+    Direction, Link, Outcome, SlicePacket, Truncated, WireSize, classify, examine, tcp_ends, tcp_size,
+};
 use proptest::prelude::*;
 
 use support::odd_packets::odd_packets;
@@ -66,6 +68,23 @@ fn a_tcp_packet_tells_its_connection() {
     udp.write(&mut datagram, b"data").unwrap();
     assert_eq!(ends(&datagram, Link::None), None);
     assert_eq!(ends(&bare[..42], Link::None), None);
+}
+
+/// The link header and a tag are not on the wire; of an aggregated packet each segment has the headers.
+#[test]
+fn a_tcp_packet_tells_its_size() {
+    let mut tagged = Vec::new();
+    let builder = PacketBuilder::ethernet2([2; 6], [4; 6]).single_vlan(7.try_into().unwrap());
+    let tcp = builder.ipv4([198, 51, 100, 7], [192, 0, 2, 1], 64).tcp(40_000, 10_001, 1, 1_000);
+    tcp.write(&mut tagged, &[0; 250]).unwrap();
+    let size = |gso_size_bytes| tcp_size(&SlicePacket::new(&tagged, gso_size_bytes), Link::Ethernet);
+    assert_eq!(size(0), WireSize { bytes: 290, packets: 1 });
+    assert_eq!(size(100), WireSize { bytes: 250 + 3 * 40, packets: 3 });
+    // Where the headers contradict each other, what lies behind the link header.
+    let mut contradicting = tagged.clone();
+    contradicting[18 + 20 + 12] = 0x10;
+    let size = tcp_size(&SlicePacket::new(&contradicting, 0), Link::Ethernet);
+    assert_eq!(size, WireSize { bytes: 290, packets: 1 });
 }
 
 /// As long as a kernel makes them (185,000 bytes), which no recipe reaches.

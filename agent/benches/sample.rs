@@ -14,6 +14,7 @@ use portmeter::kernel::{Kernel, KernelOptions};
 use portmeter::network::listeners::SocketProbe;
 use portmeter::sampler::Sampler;
 use portmeter::services::Rates;
+use portmeter::state::AgentState;
 use portmeter::store::OpenStore;
 
 const PORT_COUNT: u16 = 10_000;
@@ -40,6 +41,7 @@ fn main() -> Result<()> {
         reader,
         rates: Arc::new(Rates::default()),
         store: Arc::new(store),
+        state: Arc::new(AgentState::new(INSTANCE.to_owned())),
     });
     kernel.remove_pins();
     Ok(())

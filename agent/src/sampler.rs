@@ -30,6 +30,8 @@ pub struct Sampler {
     pub rates: Arc<Rates>,
     /// The ledger, to which minute each byte belongs.
     pub store: Arc<Store>,
+    /// Where it is noted how long samples take.
+    pub state: Arc<AgentState>,
 }
 
 impl Sampler {
@@ -54,10 +56,12 @@ impl Sampler {
 
     /// One sample. `connections` tells how many are open on a port, or `None` when that is not known.
     pub fn sample(&self, connections: &dyn Fn(u16) -> Option<u64>) {
-        self.rates.sample(&*self.reader, Instant::now());
+        let began_at = Instant::now();
+        self.rates.sample(&*self.reader, began_at);
         self.store
             .samples()
             .sample(self.store.now(), &*self.reader, connections);
+        self.state.sample_durations.record(began_at.elapsed());
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::RwLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use chrono::{DateTime, Utc};
+use portmeter_metrics::Durations;
 
 use crate::kernel::Attached;
 
@@ -15,6 +16,8 @@ pub struct AgentState {
     pub instance: String,
     /// When this agent started.
     pub started_at: DateTime<Utc>,
+    /// How long samples took.
+    pub sample_durations: Durations,
     facts: RwLock<Facts>,
     connection_corrections: AtomicU64,
 }
@@ -32,6 +35,7 @@ impl AgentState {
         Self {
             instance,
             started_at: Utc::now(),
+            sample_durations: Durations::default(),
             facts: RwLock::default(),
             connection_corrections: AtomicU64::new(0),
         }

@@ -22,12 +22,15 @@ use portmeter_listener::raise_open_files;
 use portmeter_listener::tls::{ServerTls, TlsError};
 use portmeter_proto::api_key::{ApiKey, InvalidApiKey};
 use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 
 use crate::backend::Backend;
 use crate::config::GatewaySettings;
 use crate::gateway::{GatewayConfig, LiveConfig, PanelAuth};
-use crate::routes::router;
-use crate::server::Server;
+use crate::metrics;
+use crate::requests::RequestFigures;
+use crate::routes::measured_router;
+use crate::server::{Server, serve};
 use crate::transport::ConnectError;
 use reload::Reloader;
 
@@ -69,6 +72,14 @@ pub struct Arguments {
     #[arg(long)]
     pub allow_open_panel: bool,
 
+    /// Where to serve Prometheus metrics of the gateway itself, without a key [default: nowhere]
+    #[arg(long, value_name = "ADDR")]
+    pub metrics: Option<SocketAddr>,
+
+    /// Allow --metrics on an address that is not loopback
+    #[arg(long)]
+    pub allow_metrics_on_network: bool,
+
     /// How the agent is known.
     #[command(flatten)]
     pub agent_tls: AgentTls,
@@ -104,6 +115,8 @@ impl Arguments {
         if self.public_url.is_some() {
             http.public_url.clone_from(&self.public_url);
         }
+        gateway.metrics_listen = self.metrics.or(gateway.metrics_listen);
+        gateway.allow_metrics_on_network |= self.allow_metrics_on_network;
         self.agent_tls.apply(gateway);
         self.listening.apply(http);
     }
@@ -146,7 +159,7 @@ pub enum StartError {
     /// The listener cannot be had.
     #[error("cannot listen on {address}")]
     Listen {
-        /// The address of `--http`.
+        /// The address of `--http` or `--metrics`.
         address: SocketAddr,
         /// Why not, for example because another program has it.
         source: io::Error,
@@ -221,12 +234,11 @@ pub async fn run(arguments: Arguments) -> Result<(), StartError> {
     let backend = Backend::connect(agent, &api_key, settings.gateway.client_files())?;
     let tls = http.server_tls()?;
     raise_open_files();
-    let listener = TcpListener::bind(http.listen)
-        .await
-        .map_err(|source| StartError::Listen {
-            address: http.listen,
-            source,
-        })?;
+    let listener = bind(http.listen).await?;
+    let metrics_listener = match settings.gateway.metrics_listen {
+        Some(address) => Some(bind(address).await?),
+        None => None,
+    };
     if http.panel_auth == PanelAuth::Open {
         tracing::warn!("the panel's routes answer without the API key");
     }
@@ -237,11 +249,13 @@ pub async fn run(arguments: Arguments) -> Result<(), StartError> {
     if let Some(tls) = tls.clone() {
         tokio::spawn(tls.follow(shutdown.clone()));
     }
+    let requests = RequestFigures::default();
     let server = Server {
         listener,
-        router: router(backend, live.clone()),
+        router: measured_router(backend, live.clone(), requests.clone()),
         tls,
         limits: http.limits(),
+    };
     };
     tokio::spawn(alive::tell(manager, server.router.clone(), shutdown.clone()));
     manager.status(&format!("REST on {address}, for the agent at {agent}"));
@@ -259,9 +273,24 @@ pub async fn run(arguments: Arguments) -> Result<(), StartError> {
         stopping.cancelled().await;
         manager.stopping();
     });
-    server.run(shutdown).await;
+    tokio::join!(server.run(shutdown.clone()), serve_metrics(metrics_listener, requests, shutdown));
     tracing::info!("REST has stopped");
     Ok(())
+}
+
+async fn bind(address: SocketAddr) -> Result<TcpListener, StartError> {
+    let listener = TcpListener::bind(address).await;
+    listener.map_err(|source| StartError::Listen { address, source })
+}
+
+/// Serves the gateway's own metrics until `shutdown`, where that is wanted.
+async fn serve_metrics(listener: Option<TcpListener>, requests: RequestFigures, shutdown: CancellationToken) {
+    let Some(listener) = listener else { return };
+    if let Ok(address) = listener.local_addr() {
+        tracing::info!(%address, "metrics are served");
+    }
+    let page = move |format| metrics::page(requests.clone(), format);
+    serve(listener, portmeter_metrics::router(page), shutdown).await;
 }
 
 /// Files that the API key may be in.
@@ -392,7 +421,7 @@ mod tests {
     }
 
     #[test]
-    fn an_open_panel_on_a_network_must_be_meant() {
+    fn what_is_open_to_a_network_must_be_meant() {
         for (listen, is_loopback) in [
             ("127.0.0.1:1", true),
             ("[::1]:1", true),

@@ -163,7 +163,7 @@ pub fn within(setting: &str, value: u64, least: u64, most: u64) -> Result<(), In
     }
 }
 
-/// `[gateway]`: where the agent is, of a gateway apart.
+/// `[gateway]`: where the agent is, and what a gateway apart tells of itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ConnectionConfig {
@@ -175,6 +175,11 @@ pub struct ConnectionConfig {
     pub agent_certificate: Option<PathBuf>,
     /// Its private key.
     pub agent_key: Option<PathBuf>,
+    /// Address of a Prometheus endpoint of the gateway's own; without it there is none.
+    pub metrics_listen: Option<SocketAddr>,
+    /// Allows an address other than loopback although the endpoint needs no key.
+    #[serde(deserialize_with = "text::parsed")]
+    pub allow_metrics_on_network: bool,
 }
 
 impl Default for ConnectionConfig {
@@ -184,6 +189,8 @@ impl Default for ConnectionConfig {
             agent_ca: None,
             agent_certificate: None,
             agent_key: None,
+            metrics_listen: None,
+            allow_metrics_on_network: false,
         }
     }
 }
@@ -208,6 +215,18 @@ impl ConnectionConfig {
                 invalid.push(lacks("gateway.agent_certificate", "gateway.agent_ca"));
             }
             _ => {}
+        }
+        let open = |address: &SocketAddr| !address.ip().to_canonical().is_loopback();
+        if let Some(address) = self.metrics_listen.filter(open)
+            && !self.allow_metrics_on_network
+        {
+            invalid.push(Invalid::new(
+                "gateway.metrics_listen",
+                format!(
+                    "is {address}, and the endpoint needs no key; set `gateway.allow_metrics_on_network = true` if \
+                     everybody who reaches it may read it"
+                ),
+            ));
         }
         invalid
     }
@@ -306,6 +325,10 @@ mod tests {
         assert!(refused(|settings| settings.http.tls_key = Some("/k".into())).contains("set that too"));
         assert!(refused(|settings| settings.http.public_url = Some("x".into())).contains("https://vpn.example.com"));
         assert!(refused(|settings| settings.gateway.agent_key = Some("/k".into())).contains("gateway.agent_certificate"));
+        let metrics = |settings: &mut GatewaySettings| {
+            settings.gateway.metrics_listen = Some("192.0.2.1:9436".parse().unwrap());
+        };
+        assert!(refused(metrics).contains("allow_metrics_on_network"));
         let open = |settings: &mut GatewaySettings| {
             settings.http.listen = "0.0.0.0:1".parse().unwrap();
             settings.http.panel_auth = PanelAuth::Open;

@@ -24,6 +24,7 @@ use crate::backend::lists::Lists;
 use crate::cli::public_url;
 use crate::config::HttpConfig;
 use crate::key_list::KeyList;
+use crate::requests::RequestFigures;
 use crate::shared_answer::SharedAnswer;
 use crate::transport::Transport;
 
@@ -99,6 +100,7 @@ struct Inner {
     key_list: KeyList,
     failed_keys: FailedKeys,
     shared: Shared,
+    requests: RequestFigures,
 }
 
 /// The lists that are the same for everybody and take long to make.
@@ -115,7 +117,7 @@ pub(crate) struct Shared {
 }
 
 impl Gateway {
-    pub(crate) fn new(backend: Backend, config: LiveConfig) -> Self {
+    pub(crate) fn new(backend: Backend, config: LiveConfig, requests: RequestFigures) -> Self {
         let now = config.0.load();
         Self(Arc::new(Inner {
             backend,
@@ -125,6 +127,7 @@ impl Gateway {
             config: config.clone(),
             key_list: KeyList::default(),
             shared: Shared::default(),
+            requests,
         }))
     }
 
@@ -152,6 +155,10 @@ impl Gateway {
 
     pub(crate) fn key_list(&self) -> &KeyList {
         &self.0.key_list
+    }
+
+    pub(crate) fn requests(&self) -> &RequestFigures {
+        &self.0.requests
     }
 
     pub(crate) fn shared(&self) -> &Shared {

@@ -47,13 +47,13 @@
 //!
 //! # The rooms
 //!
-//! `routes` is the table; `auth` stands before each handler; `meta`, `keys`, `links`, `subscription`, `traffic`,
-//! `history`, `ports` and `xray` are the handlers, and of the panel `usage`, `live`, `events`, `backups`, `port_probe` and `users`,
-//! who are keys seen by their names; `key_list` keeps the last list, `shared_answer` makes one answer
-//! for all who wait for it; `request`, `panel_request` and `query` read,
-//! `answer` writes, `failure` reports; `calendar`, `moment` and `size` know days, times and sizes; `openapi` describes
-//! every route and shows the page that browses them; `backend` and `transport` reach the agent; `server` listens; `cli`
-//! starts it all as a program, with what `config` says.
+//! `routes` is the table; `auth` stands before each handler, `requests` around both; `meta`, `keys`, `links`,
+//! `subscription`, `traffic`, `history`, `ports` and `xray` are the handlers, and of the panel `usage`, `live`, `events`,
+//! `backups`, `port_probe` and `users`, who are keys seen by their names; `key_list` keeps the last list, `shared_answer`
+//! makes one answer for all who wait for it; `request`, `panel_request` and `query` read, `answer` writes, `failure`
+//! reports; `calendar`, `moment` and `size` know days, times and sizes; `openapi` describes every route and shows the page
+//! that browses them; `backend` and `transport` reach the agent; `server` listens; `metrics` is what a gateway without an
+//! agent beside it tells Prometheus; `cli` starts it all as a program, with what `config` says.
 
 #![forbid(unsafe_code)]
 
@@ -75,12 +75,14 @@ mod keys;
 mod links;
 mod live;
 mod meta;
+mod metrics;
 mod moment;
 mod openapi;
 mod panel_request;
 mod ports;
 mod query;
 mod request;
+mod requests;
 mod routes;
 mod server;
 mod settings;
@@ -100,6 +102,7 @@ mod xray;
 pub use auth::Access;
 pub use backend::{Backend, LocalServices, MissingService};
 pub use gateway::{GatewayConfig, LiveConfig, PanelAuth};
-pub use routes::{RouteLine, route_lines, router};
+pub use requests::{REQUEST_FAMILIES, RequestFigures};
+pub use routes::{RouteLine, measured_router, route_lines, router};
 pub use server::{Limits, Server, serve};
 pub use transport::{ConnectError, InvalidAddress, LocalService};

@@ -15,6 +15,7 @@ use crate::failure::Family;
 use crate::gateway::{Gateway, LiveConfig};
 use crate::openapi::{self, Described};
 use crate::request::refuse;
+use crate::requests::{Measured, RequestFigures};
 use crate::{
     backups, checks, collector, events, history, keys, links, live, meta, ports, settings, subscription, system,
     traffic, usage, users, watched_ports, xray,
@@ -26,7 +27,8 @@ pub(crate) struct Route {
     method: &'static str,
     path: &'static str,
     access: Access,
-    handler: MethodRouter<Gateway>,
+    /// Makes what answers; it is told which row of the table it is.
+    mount: Box<dyn FnOnce(usize) -> MethodRouter<Gateway>>,
     described: Described,
 }
 
@@ -176,14 +178,26 @@ pub(crate) fn table() -> Vec<Route> {
 /// The REST interface over `backend`, ready for [`serve`](crate::serve). Who keeps a clone of the [`LiveConfig`] can change
 /// some of it while it runs.
 pub fn router(backend: Backend, config: impl Into<LiveConfig>) -> Router {
-    let router = Router::new();
-    let router = table()
-        .into_iter()
-        .fold(router, |router, route| router.route(route.path, route.handler));
+    measured_router(backend, config, RequestFigures::default())
+}
+
+/// The same, with its requests noted in `requests`.
+pub fn measured_router(backend: Backend, config: impl Into<LiveConfig>, requests: RequestFigures) -> Router {
+    let unmatched = requests.unmatched();
+    let routes = table().into_iter().enumerate();
+    let router = routes.fold(Router::new(), |router, (number, route)| {
+        router.route(route.path, (route.mount)(number))
+    });
     router
-        .method_not_allowed_fallback(method_not_allowed)
-        .fallback(not_found)
-        .with_state(Gateway::new(backend, config.into()))
+        .method_not_allowed_fallback(Measured {
+            route: unmatched,
+            handler: method_not_allowed,
+        })
+        .fallback(Measured {
+            route: unmatched,
+            handler: not_found,
+        })
+        .with_state(Gateway::new(backend, config.into(), requests))
 }
 
 /// One route as a person reads it.
@@ -195,6 +209,11 @@ pub struct RouteLine {
     pub path: &'static str,
     /// Who may call it.
     pub access: Access,
+}
+
+impl RouteLine {
+    /// Stands for every method.
+    pub(crate) const ANY: &str = "ANY";
 }
 
 /// The route table without its handlers, in its order.
@@ -217,92 +236,45 @@ async fn method_not_allowed(request: Request) -> Response {
     refuse(request, response).await
 }
 
-fn get<T: 'static, H: Handler<T, Gateway>>(
+/// A row whose handler answers what `answering` lets through.
+fn route<T: 'static, H: Handler<T, Gateway>>(
+    (method, answering): (&'static str, fn(Measured<Guarded<H>>) -> MethodRouter<Gateway>),
     path: &'static str,
     access: Access,
     handler: H,
     described: Described,
 ) -> Route {
     Route {
-        method: "GET",
+        method,
         path,
         access,
-        handler: on(MethodFilter::GET, Guarded { access, handler }),
+        mount: Box::new(move |route| {
+            answering(Measured {
+                route,
+                handler: Guarded { access, handler },
+            })
+        }),
         described,
     }
 }
 
-fn post<T: 'static, H: Handler<T, Gateway>>(
-    path: &'static str,
-    access: Access,
-    handler: H,
-    described: Described,
-) -> Route {
-    Route {
-        method: "POST",
-        path,
-        access,
-        handler: on(MethodFilter::POST, Guarded { access, handler }),
-        described,
-    }
+/// A function for rows of one method.
+macro_rules! rows_of {
+    ($name:ident, $method:expr, $answering:expr) => {
+        fn $name<T: 'static, H: Handler<T, Gateway>>(
+            path: &'static str,
+            access: Access,
+            handler: H,
+            described: Described,
+        ) -> Route {
+            route::<T, H>(($method, $answering), path, access, handler, described)
+        }
+    };
 }
 
-fn put<T: 'static, H: Handler<T, Gateway>>(
-    path: &'static str,
-    access: Access,
-    handler: H,
-    described: Described,
-) -> Route {
-    Route {
-        method: "PUT",
-        path,
-        access,
-        handler: on(MethodFilter::PUT, Guarded { access, handler }),
-        described,
-    }
-}
-
-fn patch<T: 'static, H: Handler<T, Gateway>>(
-    path: &'static str,
-    access: Access,
-    handler: H,
-    described: Described,
-) -> Route {
-    Route {
-        method: "PATCH",
-        path,
-        access,
-        handler: on(MethodFilter::PATCH, Guarded { access, handler }),
-        described,
-    }
-}
-
-fn delete<T: 'static, H: Handler<T, Gateway>>(
-    path: &'static str,
-    access: Access,
-    handler: H,
-    described: Described,
-) -> Route {
-    Route {
-        method: "DELETE",
-        path,
-        access,
-        handler: on(MethodFilter::DELETE, Guarded { access, handler }),
-        described,
-    }
-}
-
-fn every_method<T: 'static, H: Handler<T, Gateway>>(
-    path: &'static str,
-    access: Access,
-    handler: H,
-    described: Described,
-) -> Route {
-    Route {
-        method: "ANY",
-        path,
-        access,
-        handler: any(Guarded { access, handler }),
-        described,
-    }
-}
+rows_of!(get, "GET", |handler| on(MethodFilter::GET, handler));
+rows_of!(post, "POST", |handler| on(MethodFilter::POST, handler));
+rows_of!(put, "PUT", |handler| on(MethodFilter::PUT, handler));
+rows_of!(patch, "PATCH", |handler| on(MethodFilter::PATCH, handler));
+rows_of!(delete, "DELETE", |handler| on(MethodFilter::DELETE, handler));
+rows_of!(every_method, RouteLine::ANY, |handler| any(handler));

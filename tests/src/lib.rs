@@ -3,9 +3,10 @@
 //! Owns throw-away network namespaces and cables ([`network`]), traffic of known size ([`traffic`], [`tap`]), an
 //! independent count of it ([`capture`]: tcpdump on a hop without offloads, parsed by a library the product does not
 //! use; [`witness`]: a program of its own where tcpdump could not keep up) and the product seen from outside ([`agent`],
-//! [`rest`], [`raw`], [`grpc`], [`metrics`], [`bpftool`], [`doctor`]), and real Xray cores with a site to reach through them
-//! ([`xray`]), and machines with a systemd of their own ([`systemd`]), whose part a story can also play itself
-//! ([`service_manager`]). It names nothing of the product's insides: what a story knows about an agent, a user could know too.
+//! [`rest`], [`raw`], [`grpc`], [`metrics`], [`bpftool`], [`doctor`]), a real Prometheus ([`prometheus`]), real Xray cores with
+//! a site to reach through them ([`xray`]), and machines with a systemd of their own ([`systemd`]), whose part a story can also
+//! play itself ([`service_manager`]). It names nothing of the product's insides: what a story knows about an agent, a user could
+//! know too.
 //!
 //! Everything is removed when it is dropped, also when a story panics. Nothing waits by sleeping: [`wait::until`]
 //! asks for a condition, and a story that never sees it fails and says which one.
@@ -36,6 +37,7 @@ pub mod package;
 pub mod packet;
 pub mod packet_size;
 pub mod page;
+pub mod prometheus;
 pub mod raw;
 pub mod rest;
 pub mod service_manager;

@@ -29,6 +29,9 @@ const SCHEMATHESIS: &str = "PORTMETER_SCHEMATHESIS";
 /// Names the Debian package.
 const DEB: &str = "PORTMETER_DEB";
 
+/// Names the executable of Prometheus, beside promtool and a Python with its client.
+const PROMETHEUS: &str = "PORTMETER_PROMETHEUS";
+
 /// Why a story cannot be told on this machine.
 #[derive(Debug)]
 pub struct Lacking(String);
@@ -93,6 +96,11 @@ pub fn schemathesis() -> Result<PathBuf> {
 /// The Debian package: the file that the environment names.
 pub fn package() -> Result<PathBuf> {
     named("the Debian package", DEB)
+}
+
+/// Prometheus, in the folder of promtool and of a Python that has its client: the executable that the environment names.
+pub fn prometheus() -> Result<PathBuf> {
+    named("Prometheus", PROMETHEUS)
 }
 
 fn named(what: &str, variable: &str) -> Result<PathBuf> {

@@ -36,6 +36,7 @@ mod loopback;
 mod metrics;
 mod migration;
 mod missing_rights;
+mod monitoring;
 mod mounting;
 mod neighbours;
 mod offloads;
@@ -118,6 +119,7 @@ fn main() -> ExitCode {
         ("contract::bot", contract::bot::STORIES),
         ("contract::panel", contract::panel::STORIES),
         ("metrics", metrics::STORIES),
+        ("monitoring", monitoring::STORIES),
         ("apart", apart::STORIES),
         ("inspection", inspection::STORIES),
         ("doctor", doctor::STORIES),

@@ -1,13 +1,15 @@
-//! `cargo xtask codegen`: compiles the .proto files into `proto/src/generated`.
+//! `cargo xtask codegen`: compiles the .proto files into `proto/src/generated`, and has the agent write what is made from
+//! its code: `docs/metrics.md` and the list of metrics that guards it.
 //!
-//! The result is committed, so that a build needs neither protoc nor this step; `--check` fails when it is stale.
+//! The results are committed, so that a build needs neither protoc nor this step. `--check` fails when the generated code is
+//! stale; the others are compared by the agent's own tests.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use prost::Message;
 
-use crate::workspace_root;
+use crate::{command, workspace_root};
 
 const PROTO_FILES: [&str; 12] = [
     "portmeter/v1/backup_service.proto",
@@ -38,7 +40,15 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     }
     let committed = committed();
     std::fs::create_dir_all(&committed)?;
-    generate(&committed)
+    generate(&committed)?;
+    write_reference()
+}
+
+/// Has the test that compares the reference write it.
+fn write_reference() -> Result<()> {
+    let mut test = command::cargo();
+    test.args(["test", "--quiet", "--package", "portmeter", "--test", "metrics"]);
+    command::run(test.env("PORTMETER_WRITE_REFERENCE", "1"))
 }
 
 fn committed() -> PathBuf {

@@ -12,6 +12,7 @@ mod fuzz;
 mod grpc_clients;
 mod kernel;
 mod parts;
+mod prometheus;
 mod python;
 mod schemathesis;
 mod test;
@@ -37,7 +38,7 @@ enum Command {
     Bench(bench::Arguments),
     /// Check formatting, lints, the .proto files, generated code and the kernel object.
     Check(check::Arguments),
-    /// Generate the Rust code of the .proto files (no protoc needed).
+    /// Generate the Rust code of the .proto files (no protoc needed), and the reference of the metrics.
     Codegen(codegen::Arguments),
     /// Build the Debian package, with manual pages and completions.
     Deb(deb::Arguments),

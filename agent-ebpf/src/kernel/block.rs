@@ -4,10 +4,10 @@
 //! that count know nothing of them.
 
 use aya_ebpf::bindings::TC_ACT_SHOT;
-use portmeter_ebpf::layout::BlockedConnection;
-use portmeter_ebpf::packet::{Link, tcp_ends};
+use portmeter_ebpf::layout::{BlockedConnection, DropReason};
+use portmeter_ebpf::packet::{Link, WireSize, tcp_ends, tcp_size};
 
-use super::maps::blocked_connections;
+use super::maps::{blocked_connections, dropped};
 use super::reader::{Context, Whole};
 use super::skb::Skb;
 
@@ -15,8 +15,24 @@ use super::skb::Skb;
 #[inline(always)]
 pub(super) fn block(skb: Skb, link: Link) -> i32 {
     match tcp_ends(&Whole(skb), link) {
-        Some(ends) if is_blocked(&ends.sent()) || is_blocked(&ends.received()) => TC_ACT_SHOT as i32,
+        Some(ends) if is_blocked(&ends.sent()) || is_blocked(&ends.received()) => {
+            note_dropped(tcp_size(&Whole(skb), link));
+            TC_ACT_SHOT as i32
+        }
         _ => Skb::HAND_ON,
+    }
+}
+
+/// Plain additions: this CPU's own element, and both hooks run with bottom halves disabled.
+#[inline(always)]
+fn note_dropped(size: WireSize) {
+    let Some(counters) = dropped.get_ptr_mut(DropReason::CutOff as u32) else {
+        return;
+    };
+    // SAFETY: the map's elements live as long as the program, and this is this CPU's own.
+    unsafe {
+        (*counters).packets += size.packets;
+        (*counters).bytes += size.bytes;
     }
 }
 

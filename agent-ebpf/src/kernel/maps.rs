@@ -10,8 +10,8 @@ use aya_ebpf::btf_maps::{Array, HashMap, LruHashMap, PerCpuArray, SkStorage};
 use aya_ebpf::helpers::generated::{bpf_get_smp_processor_id, bpf_ktime_get_ns};
 use aya_ebpf::macros::btf_map;
 use portmeter_ebpf::layout::{
-    Adoption, BLOCKED_CONNECTIONS_CAPACITY, BlockedConnection, ConnectionMark, FRAGMENT_AGE_MAX_SECONDS_V4,
-    FRAGMENT_AGE_MAX_SECONDS_V6, FRAGMENTS_CAPACITY, FewAddresses, FragmentKey, FragmentOwner,
+    Adoption, BLOCKED_CONNECTIONS_CAPACITY, BlockedConnection, ConnectionMark, DropReason, DroppedCounters,
+    FRAGMENT_AGE_MAX_SECONDS_V4, FRAGMENT_AGE_MAX_SECONDS_V6, FRAGMENTS_CAPACITY, FewAddresses, FragmentKey, FragmentOwner,
     LOCAL_ADDRESSES_CAPACITY, MapLife, PORT_SLOTS_CAPACITY, PortCounters, UnattributedCounters, UnattributedReason,
 };
 use portmeter_ebpf::packet::{FragmentSource, Lookups};
@@ -62,6 +62,9 @@ pub(super) static blocked_connections: HashMap<
     { BLOCKED_CONNECTIONS_CAPACITY as usize },
     { BPF_F_NO_PREALLOC as usize },
 > = HashMap::new();
+
+#[btf_map]
+pub(super) static dropped: PerCpuArray<DroppedCounters, { DropReason::ALL.len() }> = PerCpuArray::new();
 
 /// Not used by the programs; it is here so that it is made, named and pinned like the others.
 #[btf_map]

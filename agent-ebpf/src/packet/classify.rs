@@ -77,7 +77,11 @@ fn examine_ip<I: Ip>(
 
 /// Bytes and packets on the wire; `None` when the headers contradict each other or the packet's length.
 #[inline(always)]
-fn wire_size(packet: &impl Packet, ip: impl Ip, transport: Transport) -> Result<Option<WireSize>, Truncated> {
+pub(super) fn wire_size(
+    packet: &impl Packet,
+    ip: impl Ip,
+    transport: Transport,
+) -> Result<Option<WireSize>, Truncated> {
     let gso_size_bytes = packet.gso_size_bytes();
     let lengths = ip.lengths(packet, (transport.offset - ip.offset()) as u32, gso_size_bytes)?;
     let Some(transport_bytes) = transport.header_bytes(packet)? else {
@@ -135,6 +139,6 @@ pub(super) fn unattributed(reason: UnattributedReason, packet: &impl Packet, ip_
 
 /// The best that can be told when the IP header's own length cannot be believed: what lies behind the link header.
 #[inline(always)]
-fn frame_size(packet: &impl Packet, ip_offset: usize) -> WireSize {
+pub(super) fn frame_size(packet: &impl Packet, ip_offset: usize) -> WireSize {
     WireSize::single(bytes_behind(packet, ip_offset))
 }

@@ -1,11 +1,12 @@
 //! The two ends of a TCP packet.
 
+use super::classify::{frame_size, wire_size};
 use super::ip::{Found, Ip};
 use super::ipv4::Ipv4;
 use super::ipv6::Ipv6;
 use super::link::{Network, find_network};
 use super::transport::PROTOCOL_TCP;
-use super::{Link, Packet, Truncated};
+use super::{Link, Packet, Truncated, WireSize};
 use crate::layout::BlockedConnection;
 
 /// Who sent a TCP packet, and to whom.
@@ -54,6 +55,30 @@ pub fn tcp_ends(packet: &impl Packet, link: Link) -> Option<TcpEnds> {
         Ok(Network::Other | Network::TooManyTags) | Err(Truncated) => Ok(None),
     };
     ends.unwrap_or(None)
+}
+
+/// Bytes and packets on the wire of a packet that has [`tcp_ends`]; as far as they can be told where its headers
+/// contradict each other.
+#[inline(always)]
+pub fn tcp_size(packet: &impl Packet, link: Link) -> WireSize {
+    let size = match find_network(packet, link) {
+        Ok(Network::Ipv4(offset)) => size_of(packet, Ipv4 { offset }),
+        Ok(Network::Ipv6(offset)) => size_of(packet, Ipv6 { offset }),
+        Ok(Network::Other | Network::TooManyTags) | Err(Truncated) => Err(Truncated),
+    };
+    size.unwrap_or_else(|Truncated| frame_size(packet, 0))
+}
+
+#[inline(always)]
+fn size_of(packet: &impl Packet, ip: impl Ip) -> Result<WireSize, Truncated> {
+    let size = match ip.find_transport(packet)? {
+        Found::Transport(transport) | Found::FirstFragment(transport, _) => wire_size(packet, ip, transport)?,
+        _ => None,
+    };
+    Ok(match size {
+        Some(size) => size,
+        None => frame_size(packet, ip.offset()),
+    })
 }
 
 #[inline(always)]

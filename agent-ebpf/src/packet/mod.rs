@@ -21,7 +21,7 @@ mod transport;
 mod wire_size;
 
 pub use classify::{classify, examine};
-pub use ends::{TcpEnds, tcp_ends};
+pub use ends::{TcpEnds, tcp_ends, tcp_size};
 pub use ipv6::EXTENSION_HEADERS_MAX;
 pub use link::{ETHERNET_HEADER_BYTES, VLAN_TAGS_MAX};
 pub use slice::SlicePacket;

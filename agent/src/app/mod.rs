@@ -18,7 +18,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use portmeter_daemon::service_manager::ServiceManager;
 use portmeter_daemon::signals::HangUps;
-use portmeter_gateway::{Backend, GatewayConfig, LiveConfig, LocalServices, Server};
+use portmeter_gateway::{Backend, GatewayConfig, LiveConfig, LocalServices, RequestFigures, Server};
 use portmeter_listener::FailedKeys;
 use portmeter_proto::api_key::ApiKey;
 use portmeter_proto::v1::{
@@ -40,7 +40,7 @@ use crate::counters::{ConnectionCounter, CounterReader};
 use crate::cut_off::CutOff;
 use crate::domains::{self, Recording};
 use crate::follow::Follower;
-use crate::grpc::{self, Changes, Services};
+use crate::grpc::{self, CallFigures, Changes, Services};
 use crate::host::Processors;
 use crate::instance::{Locks, Undo, socket_path};
 use crate::kernel::{Kernel, KernelLog};
@@ -151,12 +151,16 @@ impl Agent {
         }
     }
 
-    fn metrics_source(&self) -> MetricsSource {
+    fn metrics_source(&self, calls: CallFigures, requests: Option<RequestFigures>) -> MetricsSource {
         MetricsSource {
             reader: Arc::clone(&self.reader),
             kernel: Arc::clone(&self.kernel),
+            store: Arc::clone(&self.store),
             state: Arc::clone(&self.state),
             reconciler: self.reconciler.clone(),
+            calls,
+            requests,
+            live: self.live.clone(),
         }
     }
 
@@ -217,6 +221,7 @@ impl Agent {
             reader: Arc::clone(&self.reader),
             rates: Arc::clone(&self.rates),
             store: Arc::clone(&self.store),
+            state: Arc::clone(&self.state),
         };
         tasks.spawn(done(sampler.run(shutdown.clone())));
         tasks.spawn(done(retention::clean_up(
@@ -233,15 +238,18 @@ impl Agent {
         }
         let (counter, state) = (Arc::clone(&self.connections), Arc::clone(&self.state));
         tasks.spawn(done(connections::reconcile(counter, state, shutdown.clone())));
+        let calls = CallFigures::default();
+        let requests = self.http.as_ref().map(|_| RequestFigures::default());
         if let Some(listener) = self.metrics.take() {
-            tasks.spawn(done(metrics::serve(listener, self.metrics_source(), shutdown.clone())));
+            let source = self.metrics_source(calls.clone(), requests.clone());
+            tasks.spawn(done(metrics::serve(listener, source, shutdown.clone())));
         }
         let follower = self.follower();
         if let Some(watcher) = self.watcher.take() {
             tasks.spawn(done(follower.run(watcher, shutdown.clone())));
         }
-        if let Some(listener) = self.http.take() {
-            tasks.spawn(done(self.gateway(listener, services.clone(), shutdown.clone())));
+        if let Some((listener, requests)) = self.http.take().zip(requests) {
+            tasks.spawn(done(self.gateway(listener, services.clone(), requests, shutdown.clone())));
         }
         for certificate in [&self.certificates.http, &self.certificates.grpc].into_iter().flatten() {
             tasks.spawn(done(certificate.clone().follow(shutdown.clone())));
@@ -255,7 +263,7 @@ impl Agent {
             };
             let shutdown = shutdown.clone();
             tasks.spawn(async move {
-                let served = grpc::serve(listeners, services, health, protection, shutdown).await;
+                let served = grpc::serve(listeners, services, health, protection, calls, shutdown).await;
                 served.context("the gRPC server failed")
             });
         }
@@ -315,6 +323,7 @@ impl Agent {
         &mut self,
         listener: TcpListener,
         services: Services,
+        requests: RequestFigures,
         shutdown: CancellationToken,
     ) -> impl Future<Output = ()> + use<> {
         let panel_auth = self.config.http.panel_auth;
@@ -340,7 +349,7 @@ impl Agent {
         self.gateway = Some(config.clone());
         let server = Server {
             listener,
-            router: portmeter_gateway::router(backend, config),
+            router: portmeter_gateway::measured_router(backend, config, requests),
             tls: self.certificates.http.clone(),
             limits: http.limits(),
         };

@@ -179,6 +179,9 @@ pub struct MetricsConfig {
     /// Allows an address other than loopback although the endpoint needs no key.
     #[serde(deserialize_with = "text::parsed")]
     pub allow_on_network: bool,
+    /// Whether keys are told by their names too; otherwise by their ids alone.
+    #[serde(deserialize_with = "text::parsed")]
+    pub key_names: bool,
 }
 
 impl Default for MetricsConfig {
@@ -186,6 +189,7 @@ impl Default for MetricsConfig {
         Self {
             listen: loopback(9435),
             allow_on_network: false,
+            key_names: false,
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod auth;
 mod backup_service;
+mod calls;
 mod changes;
 mod check_service;
 mod collector_service;
@@ -42,6 +43,7 @@ use crate::services::{
 };
 
 pub use backup_service::BackupAdapter;
+pub use calls::{CALL_FAMILIES, CallFigures};
 pub use changes::Changes;
 pub use check_service::CheckAdapter;
 pub use collector_service::CollectorAdapter;

@@ -20,6 +20,7 @@ use tonic_health::pb::health_server::{Health, HealthServer};
 
 use super::Services;
 use super::auth::RequireApiKey;
+use super::calls::{CallFigures, CallsLayer};
 use super::deadline::DeadlineLayer;
 use super::incoming::incoming;
 
@@ -53,12 +54,13 @@ pub struct Protection {
     pub failed_keys: Arc<FailedKeys>,
 }
 
-/// Serves until `shutdown`, then lets running calls finish.
+/// Serves until `shutdown`, then lets running calls finish. Each call is noted in `calls`.
 pub async fn serve<H: Health>(
     listeners: Listeners,
     services: Services,
     health: HealthServer<H>,
     protection: Protection,
+    calls: CallFigures,
     shutdown: CancellationToken,
 ) -> Result<(), tonic::transport::Error> {
     let require_key = RequireApiKey::new(protection.api_key, protection.failed_keys);
@@ -67,13 +69,15 @@ pub async fn serve<H: Health>(
         .http2_keepalive_timeout(Some(KEEP_ALIVE_TIMEOUT))
         .http2_max_header_list_size(HEADER_LIST_BYTES_MAX)
         .max_concurrent_streams(STREAMS_MAX)
+        .layer(CallsLayer(calls.clone()))
         .layer(DeadlineLayer)
         .layer(InterceptorLayer::new(require_key));
     let connections = Connections::new(connections_that_fit(protection.connections_max));
     let incoming = incoming(listeners.tcp, protection.tls, connections, shutdown.clone());
     let tcp = routes(with_key, services.clone(), health.clone())
         .serve_with_incoming_shutdown(incoming, shutdown.clone().cancelled_owned());
-    let unix = routes(Server::builder().layer(DeadlineLayer), services, health)
+    let without_key = Server::builder().layer(CallsLayer(calls)).layer(DeadlineLayer);
+    let unix = routes(without_key, services, health)
         .serve_with_incoming_shutdown(UnixListenerStream::new(listeners.unix), shutdown.cancelled_owned());
     tokio::try_join!(tcp, unix)?;
     Ok(())

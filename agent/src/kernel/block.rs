@@ -37,6 +37,11 @@ pub(super) struct Block {
 }
 
 impl Block {
+    /// How many connections are blocked.
+    pub(super) fn connection_count(&self) -> u64 {
+        self.connections.len() as u64
+    }
+
     /// Blocks nothing any more on an interface that is counted on no longer.
     pub(super) fn leave(&mut self, index: u32) {
         self.links.remove(&index);

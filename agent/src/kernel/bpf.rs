@@ -40,6 +40,21 @@ struct LookupBatch {
 /// The first `count` values of an array, in one call (Linux 5.6).
 pub(super) fn array_values(map: BorrowedFd<'_>, count: u32) -> io::Result<Vec<i32>> {
     let (mut keys, mut values) = (vec![0_u32; count as usize], vec![0_i32; count as usize]);
+    let found = look_up(map, count, &mut keys, &mut values)?;
+    values.truncate(found as usize);
+    Ok(values)
+}
+
+/// How many entries a hash has that has room for `capacity`, in one call (Linux 5.6). `K` and `V` are as long as the
+/// map's keys and values.
+pub(super) fn entry_count<K, V>(map: BorrowedFd<'_>, capacity: u32) -> io::Result<u32> {
+    // Room that nothing is written to costs nothing.
+    let room = |bytes: usize| vec![0_u8; bytes * capacity as usize];
+    look_up(map, capacity, &mut room(size_of::<K>()), &mut room(size_of::<V>()))
+}
+
+/// Fills `keys` and `values`, which have room for `count` entries, with as many as there are.
+fn look_up<K, V>(map: BorrowedFd<'_>, count: u32, keys: &mut [K], values: &mut [V]) -> io::Result<u32> {
     let mut next = 0_u32;
     let mut attributes = LookupBatch {
         out_batch: (&raw mut next) as u64,
@@ -51,10 +66,9 @@ pub(super) fn array_values(map: BorrowedFd<'_>, count: u32) -> io::Result<Vec<i3
     };
     match call(BPF_MAP_LOOKUP_BATCH, &mut attributes) {
         Ok(_) => {}
-        // The array ends with this batch.
+        // The map ends with this batch.
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(error),
     }
-    values.truncate(attributes.count as usize);
-    Ok(values)
+    Ok(attributes.count)
 }

@@ -49,7 +49,8 @@ pub(super) fn find_mut<'a>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a
     })
 }
 
-fn find<'a>(ebpf: &'a Ebpf, name: &'static str) -> Result<&'a Map, KernelError> {
+/// The same, to be read.
+pub(super) fn find<'a>(ebpf: &'a Ebpf, name: &'static str) -> Result<&'a Map, KernelError> {
     ebpf.map(name).ok_or_else(|| KernelError::Map {
         name,
         detail: "it is not in the object".to_owned(),

@@ -17,6 +17,7 @@ mod clsact;
 mod connections;
 mod counters;
 mod error;
+mod figures;
 pub mod inspect;
 mod life;
 mod link;
@@ -49,6 +50,7 @@ use block::Block;
 pub use connections::ConnectionWatch;
 pub use counters::KernelCounters;
 pub use error::KernelError;
+pub use figures::{Dropped, MapUse, ProgramRuns};
 pub use life::boot_id;
 pub use log::KernelLog;
 pub use memory::{give_back_freed_memory, give_back_large_allocations};
@@ -93,6 +95,8 @@ pub struct Kernel {
     counters: Arc<KernelCounters>,
     life: MapLife,
     attached: BTreeMap<u32, Attached>,
+    /// How many addresses of each family the programs know, IPv4 first.
+    address_counts: (u64, u64),
     block: Block,
     is_new_life: bool,
     predecessor: Option<Predecessor>,
@@ -170,6 +174,7 @@ impl Kernel {
             counters: Arc::new(counters),
             life,
             attached: BTreeMap::new(),
+            address_counts: (0, 0),
             block: Block::default(),
             is_new_life,
             predecessor,
@@ -251,7 +256,10 @@ impl Kernel {
 
     /// Tells the programs which addresses are this host's.
     pub fn set_addresses(&mut self, addresses: &BTreeSet<IpAddr>) -> Result<(), KernelError> {
-        maps::set_addresses(&mut self.ebpf, addresses)
+        maps::set_addresses(&mut self.ebpf, addresses)?;
+        let v4 = addresses.iter().filter(|address| address.is_ipv4()).count();
+        self.address_counts = (v4 as u64, (addresses.len() - v4) as u64);
+        Ok(())
     }
 
     /// What could not be attributed since the maps were made, by reason.

@@ -15,7 +15,6 @@ mod told;
 mod wanted;
 mod watcher;
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -142,9 +141,9 @@ impl Reconciler {
         self.shared.compare()
     }
 
-    /// The same as it stands at this moment, for who asks often.
+    /// How many keys and clients stand alone at this moment, for who asks often.
     pub fn drift_count(&self) -> usize {
-        self.shared.compare().drift_count()
+        self.shared.known(drift::count)
     }
 
     /// The configuration file as it stands, after it has followed what was changed before; `None` where there is none.
@@ -333,14 +332,19 @@ impl Shared {
     }
 
     fn compare(&self) -> Synchronization {
+        self.known(drift::compare)
+    }
+
+    /// What `judge` makes of who knows which clients.
+    fn known<T>(&self, judge: impl FnOnce(&drift::Known<'_>) -> T) -> T {
         let snapshot = self.store.snapshot();
         let active = snapshot.entries.iter().filter(|entry| entry.key.is_active);
         let keys: Vec<Uuid> = active.map(|entry| entry.key.uuid).collect();
-        let live: Option<BTreeSet<Uuid>> = self.state.live();
-        drift::compare(&drift::Known {
+        let live = self.state.live();
+        judge(&drift::Known {
             keys: &keys,
             file: &self.file.client_uuids(),
-            core: live.as_ref(),
+            core: live.as_deref(),
         })
     }
 }

@@ -1,7 +1,7 @@
 //! What is known of the core at this moment, for who shows it.
 
 use std::collections::BTreeSet;
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use uuid::Uuid;
 
@@ -25,7 +25,7 @@ pub(super) struct State {
 struct Inner {
     facts: XrayFacts,
     /// See [`super::applier::Applier::live`].
-    live: Option<BTreeSet<Uuid>>,
+    live: Option<Arc<BTreeSet<Uuid>>>,
 }
 
 impl State {
@@ -44,7 +44,7 @@ impl State {
         self.lock().facts.clone()
     }
 
-    pub(super) fn live(&self) -> Option<BTreeSet<Uuid>> {
+    pub(super) fn live(&self) -> Option<Arc<BTreeSet<Uuid>>> {
         self.lock().live.clone()
     }
 
@@ -61,7 +61,7 @@ impl State {
     }
 
     pub(super) fn set_live(&self, live: Option<BTreeSet<Uuid>>) {
-        self.lock().live = live;
+        self.lock().live = live.map(Arc::new);
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {

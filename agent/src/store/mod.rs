@@ -22,6 +22,7 @@ mod event_log;
 mod events;
 mod export;
 mod faults;
+mod figures;
 mod history;
 mod identities;
 mod import;
@@ -75,6 +76,7 @@ pub use events::{EventKind, EventSeverity, NewEvent};
 pub use export::{ExportError, LedgerExport};
 #[cfg(feature = "faults")]
 pub use faults::{Fault, arm};
+pub use figures::CommitFigures;
 pub use history::{KeyHistory, KeyHistoryWith, Page, PageStart, State};
 pub use import::{ImportFailure, preview_import};
 pub use inspect::{LedgerFacts, inspect, inspect_own};
@@ -150,6 +152,7 @@ pub struct Store {
     clock: Arc<dyn Clock>,
     committed: watch::Receiver<u64>,
     last_event: watch::Receiver<u64>,
+    commit_figures: Arc<CommitFigures>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -223,8 +226,10 @@ impl OpenStore {
         ports: Vec<u16>,
         probe: Box<dyn PortProbe>,
     ) -> Result<Store, StoreError> {
+        let commit_figures = Arc::new(CommitFigures::default());
         let with = Surroundings {
             reader: Arc::clone(&reader),
+            figures: Arc::clone(&commit_figures),
             ports,
             probe,
             calendar: self.calendar,
@@ -252,6 +257,7 @@ impl OpenStore {
             samples: shared.samples,
             committed: shared.committed,
             last_event: shared.last_event,
+            commit_figures,
             reader,
             readers: Arc::new(Readers::new(&self.path)),
             remembered: Remembered::default(),
@@ -377,6 +383,11 @@ impl Store {
     /// What was sampled and is not booked; the sampler adds to it.
     pub fn samples(&self) -> &Samples {
         &self.samples
+    }
+
+    /// How the commits went that book.
+    pub fn commit_figures(&self) -> &CommitFigures {
+        &self.commit_figures
     }
 
     /// The calendar of days and months.

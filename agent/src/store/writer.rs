@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
+use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -13,6 +14,7 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use super::events::NewEvent;
+use super::figures::CommitFigures;
 use super::ledger::{self, Booker, LifeOrigin};
 use super::snapshot::{Entry, Figures, History, HistoryId, Key, KeyId, Snapshot};
 use super::{
@@ -74,6 +76,7 @@ pub(super) struct Surroundings {
     pub(super) clock: Arc<dyn Clock>,
     /// Most events that are kept, about.
     pub(super) event_count_max: u64,
+    pub(super) figures: Arc<CommitFigures>,
 }
 
 /// The only one who writes.
@@ -474,7 +477,10 @@ impl Writer {
             return Ok(());
         }
         next.sequence += 1;
-        match self.write(at, is_all, &taken, &mut next, edit) {
+        let began_at = Instant::now();
+        let written = self.write(at, is_all, &taken, &mut next, edit);
+        self.with.figures.note(&written, began_at.elapsed());
+        match written {
             Ok(()) => {
                 faults::point("booking.committed");
                 self.read_noted_at = at;

@@ -10,7 +10,7 @@ use anyhow::{Result, ensure};
 use portmeter::config::HookChoice;
 use portmeter::cut_off::{CutOff, Means, Outcome};
 use portmeter::kernel::inspect::Chain;
-use portmeter::kernel::{Hook, Kernel, KernelOptions};
+use portmeter::kernel::{Dropped, Hook, Kernel, KernelOptions};
 use portmeter::network::cut;
 use portmeter::network::plan::Target;
 use uuid::Uuid;
@@ -34,6 +34,8 @@ fn a_blocked_download_stands_still(hook: HookChoice) -> Result<()> {
     let programs = Counting::on_loopback(hook)?;
     let before = running()?;
     let cutting = CutOff::new(Arc::clone(&programs.kernel), Means::Block);
+    let mut dropped_before = programs.dropped()?;
+    ensure!(dropped_before.packets == 0, "{dropped_before:?} were dropped before anything was blocked");
     for address in [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()] {
         let (listener, other) = (TcpListener::bind((ANY, PORT))?, TcpListener::bind((ANY, OTHER_PORT))?);
         let to = |port: u16| SocketAddr::new(address, port);
@@ -62,6 +64,12 @@ fn a_blocked_download_stands_still(hook: HookChoice) -> Result<()> {
             download.received_bytes() == arrived,
             "at {address}: something has arrived"
         );
+        let dropped = programs.dropped()?;
+        ensure!(
+            dropped.packets > dropped_before.packets && dropped.bytes >= 40 * (dropped.packets - dropped_before.packets),
+            "at {address}: {dropped:?} were dropped, and {dropped_before:?} before"
+        );
+        dropped_before = dropped;
 
         // The server's ends are gone; of the blocked one not even the reset gets through.
         let there = states_at(PORT)?;
@@ -144,6 +152,16 @@ impl Counting {
         Ok(Self {
             kernel: Arc::new(Mutex::new(kernel)),
         })
+    }
+}
+
+impl Counting {
+    /// What the programs have dropped so far.
+    fn dropped(&self) -> Result<Dropped> {
+        let kernel = self.kernel.lock().expect("nothing panics while it holds this lock");
+        let rows = kernel.dropped()?;
+        ensure!(rows.len() == 1 && rows[0].reason == "cut_off", "{rows:?}");
+        Ok(rows[0])
     }
 }
 

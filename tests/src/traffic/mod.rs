@@ -11,6 +11,7 @@ pub mod frames;
 pub mod held;
 pub mod payload;
 pub mod settle;
+pub mod steady;
 pub mod tcp;
 pub mod turnover;
 pub mod udp;

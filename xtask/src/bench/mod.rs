@@ -13,6 +13,7 @@ mod peers;
 mod portmeter;
 mod process;
 mod rest;
+mod scrape;
 mod statistics;
 
 use anyhow::Result;
@@ -41,6 +42,8 @@ enum Bench {
     Peers(peers::Arguments),
     /// Requests per second of the REST gateway beside a bare axum route.
     Rest(rest::Arguments),
+    /// What a scrape of the metrics takes, with many ports and keys.
+    Scrape(scrape::Arguments),
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
@@ -52,5 +55,6 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         Bench::Packet(arguments) => packet::run(arguments),
         Bench::Peers(arguments) => peers::run(arguments),
         Bench::Rest(arguments) => rest::run(arguments),
+        Bench::Scrape(arguments) => scrape::run(arguments),
     }
 }

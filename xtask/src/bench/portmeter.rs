@@ -14,8 +14,10 @@ use crate::{command, workspace_root};
 /// The key of every bench's agent.
 pub(super) const API_KEY: &str = "bench-key-0123456789";
 const REST: &str = "http://127.0.0.1:8000";
-const METRICS: &str = "http://127.0.0.1:9435/metrics";
-const INSTANCE: &str = "bench";
+/// Where it tells its metrics.
+pub(super) const METRICS_ADDRESS: &str = "127.0.0.1:9435";
+/// The name of every bench's agent.
+pub(super) const INSTANCE: &str = "bench";
 
 /// Builds the binary that is measured.
 pub(super) fn build() -> Result<()> {
@@ -92,7 +94,7 @@ impl<'lab> Portmeter<'lab> {
     }
 
     pub(super) fn metrics(&self) -> Result<String> {
-        self.curl(&[], METRICS)
+        self.curl(&[], &format!("http://{METRICS_ADDRESS}/metrics"))
     }
 
     fn curl(&self, extra: &[&str], url: &str) -> Result<String> {

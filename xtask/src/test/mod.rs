@@ -15,7 +15,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 
 use crate::parts::Parts;
-use crate::{command, deb, grpc_clients, kernel, schemathesis, tools, xray};
+use crate::{command, deb, grpc_clients, kernel, prometheus, schemathesis, tools, xray};
 use kernel::Series;
 use other_kernel::Extent;
 
@@ -207,6 +207,10 @@ fn install_others(parts: &mut Parts) -> Result<Others> {
     })?;
     parts.run("schemathesis", || {
         others.extend(schemathesis::program()?.map(|program| (schemathesis::VARIABLE, program)));
+        Ok(())
+    })?;
+    parts.run("Prometheus", || {
+        others.extend(prometheus::server()?.map(|server| (prometheus::VARIABLE, server)));
         Ok(())
     })?;
     Ok(others)

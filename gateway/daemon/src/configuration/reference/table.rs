@@ -197,6 +197,12 @@ pub const SETTINGS: &[Setting] = &[
         "Allows an address that is not loopback.",
     ),
     setting(
+        "metrics.key_names",
+        Default("false"),
+        Reload,
+        "Whether keys are told by their names too, and not by their ids alone.",
+    ),
+    setting(
         "ledger.commit_interval_seconds",
         Default("5"),
         Reload,
@@ -378,5 +384,17 @@ pub const SETTINGS: &[Setting] = &[
         unset(r#""/etc/portmeter/gateway-key.pem""#, "none"),
         Restart,
         "Its private key.",
+    ),
+    setting(
+        "gateway.metrics_listen",
+        unset(r#""127.0.0.1:9437""#, "none"),
+        Restart,
+        "Address of a Prometheus endpoint of the gateway's own, which needs no key.",
+    ),
+    setting(
+        "gateway.allow_metrics_on_network",
+        Default("false"),
+        Reload,
+        "Allows an address that is not loopback.",
     ),
 ];
