@@ -25,7 +25,7 @@ use crate::transport::ConnectError;
 pub use listening::{AgentTls, FAILED_KEYS_PER_MINUTE, Listening};
 
 /// The environment variable that holds the API key itself.
-const API_KEY_VARIABLE: &str = "PORTMETER_API_KEY";
+pub const API_KEY_VARIABLE: &str = "PORTMETER_API_KEY";
 
 /// The REST gateway, apart from the agent.
 #[derive(Debug, Clone, clap::Args)]
@@ -212,8 +212,8 @@ pub async fn run(arguments: Arguments, shutdown: CancellationToken) -> Result<()
     Ok(())
 }
 
-/// The API key: from the file if one is named, else from the environment.
-fn api_key(file: Option<&Path>, variable: Option<&str>) -> Result<ApiKey, StartError> {
+/// The API key: from the `file` if one is named, else from the environment `variable` that holds it.
+pub fn api_key(file: Option<&Path>, variable: Option<&str>) -> Result<ApiKey, StartError> {
     let (text, origin) = match (file, variable) {
         (Some(path), _) => {
             let text = fs::read_to_string(path).map_err(|source| StartError::ApiKeyFile {

@@ -100,4 +100,4 @@ pub use backend::{Backend, LocalServices, MissingService};
 pub use gateway::{GatewayConfig, PanelAuth};
 pub use routes::{RouteLine, route_lines, router};
 pub use server::{Limits, Server, serve};
-pub use transport::{ConnectError, InvalidAddress, LocalService};
+pub use transport::{ConnectError, InvalidAddress, LocalService, Transport};
