@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// A word, and where alone in the product's sources it may stand.
-const DOORS: [(&str, &[&str]); 12] = [
+const DOORS: [(&str, &[&str]); 14] = [
     ("aya::", &["agent/src/kernel/"]),
     ("use aya", &["agent/src/kernel/"]),
     ("unsafe {", &["agent/src/kernel/"]),
@@ -17,6 +17,8 @@ const DOORS: [(&str, &[&str]); 12] = [
     ("use rcgen", &["gateway/listener/src/"]),
     ("prometheus_client", &["agent/src/metrics/"]),
     ("sysinfo::", &["agent/src/host/"]),
+    ("use ratatui", &["agent/src/cli/top/"]),
+    ("use comfy_table", &["agent/src/cli/table.rs"]),
 ];
 
 #[test]

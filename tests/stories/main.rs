@@ -74,7 +74,7 @@ type Story = (&'static str, fn() -> Result<()>);
 /// The programs that stories call, beside the product.
 const TOOLS: &[&str] = &[
     "bash", "bpftool", "clang", "curl", "ethtool", "ip", "jq", "nft", "openssl", "python3", "setpriv", "ss", "tc",
-    "tcpdump", "unshare",
+    "tcpdump", "tmux", "unshare",
 ];
 
 fn main() -> ExitCode {

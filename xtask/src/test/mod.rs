@@ -35,6 +35,7 @@ const TOOLS: &[(&str, &str)] = &[
     ("ss", "iproute2"),
     ("tc", "iproute2"),
     ("tcpdump", "tcpdump"),
+    ("tmux", "tmux"),
     ("unshare", "util-linux"),
 ];
 
