@@ -31,6 +31,7 @@ const TOOLS: &[(&str, &str)] = &[
     ("nft", "nftables"),
     ("openssl", "openssl"),
     ("python3", "python3"),
+    ("script", "bsdutils"),
     ("setpriv", "util-linux"),
     ("ss", "iproute2"),
     ("tc", "iproute2"),
