@@ -2,9 +2,7 @@
 
 use anyhow::Result;
 use portmeter_proto::v1::history_service_client::HistoryServiceClient;
-use portmeter_proto::v1::{
-    Granularity, ListHistoriesRequest, ListHistoriesResponse, ListPeriodsRequest, Period,
-};
+use portmeter_proto::v1::{Granularity, ListHistoriesRequest, ListHistoriesResponse, ListPeriodsRequest, Period};
 
 use crate::grpc::Grpc;
 

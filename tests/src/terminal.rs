@@ -28,9 +28,23 @@ impl Terminal {
         fs::write(&script, terminal.script(program)?)?;
         let shown = format!("sh {}", quoted(&script.display().to_string()));
         let (width, height) = (size.0.to_string(), size.1.to_string());
-        let new = ["-u", "-f", "/dev/null", "new-session", "-d", "-x", &width, "-y", &height];
+        let new = [
+            "-u",
+            "-f",
+            "/dev/null",
+            "new-session",
+            "-d",
+            "-x",
+            &width,
+            "-y",
+            &height,
+        ];
         let mut tmux = terminal.tmux();
-        tmux.args(new).arg(shown).env("LC_ALL", "C.UTF-8").env_remove("TMUX").env_remove("NO_COLOR");
+        tmux.args(new)
+            .arg(shown)
+            .env("LC_ALL", "C.UTF-8")
+            .env_remove("TMUX")
+            .env_remove("NO_COLOR");
         host.enter(|| command::output(&mut tmux))?;
         Ok(terminal)
     }

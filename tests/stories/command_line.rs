@@ -103,7 +103,14 @@ fn a_key_is_named_in_any_way() -> Result<()> {
     }
     written(&agent, &["key", "alias", "alice", "Ann"])?;
     let port = key.port.to_string();
-    for name in [key.id.as_str(), &key.uuid, &key.id.to_uppercase(), &port, "alice", "Ann"] {
+    for name in [
+        key.id.as_str(),
+        &key.uuid,
+        &key.id.to_uppercase(),
+        &port,
+        "alice",
+        "Ann",
+    ] {
         let shown = as_json(&agent, &["key", "show", name])?;
         ensure!(shown["id"] == key.id.as_str(), "{name}: {shown}");
     }
@@ -116,7 +123,10 @@ fn a_key_is_named_in_any_way() -> Result<()> {
         let said = run_to_refusal(&mut agent.wrapped(&["key", "disable", name, "--instance", instance]))?;
         ensure!(said.contains(part), "{name}: {said}");
     }
-    ensure!(agent.grpc()?.keys()?.iter().all(|key| key.is_active), "a refused command has changed something");
+    ensure!(
+        agent.grpc()?.keys()?.iter().all(|key| key.is_active),
+        "a refused command has changed something"
+    );
     Ok(())
 }
 
@@ -136,9 +146,18 @@ fn histories_are_those_of_grpc() -> Result<()> {
     let pair = Pair::new()?;
     let agent = Agent::started(&pair.server)?;
     let (alice, bob) = (agent.rest().create_key("alice")?, agent.rest().create_key("bob")?);
-    tcp::bulk(&pair.server, &pair.client, &[Transfer::new(SERVER_V4, alice.port, 40_000, 90_000)])?;
+    tcp::bulk(
+        &pair.server,
+        &pair.client,
+        &[Transfer::new(SERVER_V4, alice.port, 40_000, 90_000)],
+    )?;
     // Nine datagrams of a hundred bytes each way.
-    udp::echoed(&pair.server, &pair.client, SocketAddr::new(SERVER_V4.into(), bob.port), &[72; 9])?;
+    udp::echoed(
+        &pair.server,
+        &pair.client,
+        SocketAddr::new(SERVER_V4.into(), bob.port),
+        &[72; 9],
+    )?;
     let grpc = agent.grpc()?;
 
     let histories = grpc.histories()?;
@@ -156,12 +175,25 @@ fn histories_are_those_of_grpc() -> Result<()> {
     }
     let table = written(&agent, &["history"])?;
     let line = table.lines().find(|line| line.ends_with("bob")).context("no bob")?;
-    ensure!(line.contains("900 B") && line.contains("1.80 kB") && line.contains("10002"), "{table}");
+    ensure!(
+        line.contains("900 B") && line.contains("1.80 kB") && line.contains("10002"),
+        "{table}"
+    );
 
     for (words, key_id, granularity, name) in [
-        (&["history", "alice", "--days", "3"] as &[&str], alice.id.as_str(), Granularity::Day, "day"),
+        (
+            &["history", "alice", "--days", "3"] as &[&str],
+            alice.id.as_str(),
+            Granularity::Day,
+            "day",
+        ),
         (&["history", "alice"], &alice.id, Granularity::Day, "day"),
-        (&["history", "10001", "--months", "2"], &alice.id, Granularity::Month, "month"),
+        (
+            &["history", "10001", "--months", "2"],
+            &alice.id,
+            Granularity::Month,
+            "month",
+        ),
         (&["history", "--days", "1"], "", Granularity::Day, "day"),
         (&["history", "--months", "12"], "", Granularity::Month, "month"),
     ] {
@@ -180,7 +212,10 @@ fn histories_are_those_of_grpc() -> Result<()> {
         );
         let is_of_all = key_id.is_empty();
         ensure!(shown["history"].is_null() == is_of_all, "{words:?}: {shown}");
-        ensure!(!is_of_all || shown["periods"][0]["active_keys"] == 2, "{words:?}: {shown}");
+        ensure!(
+            !is_of_all || shown["periods"][0]["active_keys"] == 2,
+            "{words:?}: {shown}"
+        );
     }
     let table = written(&agent, &["history", "bob"])?;
     ensure!(
@@ -211,15 +246,28 @@ fn the_status_is_that_of_grpc() -> Result<()> {
         ("/ports/port_range", json!("10001-10100")),
         ("/collector/is_enabled", json!(true)),
     ] {
-        ensure!(shown.pointer(pointer) == Some(&expected), "{pointer} is not {expected} in {shown:#}");
+        ensure!(
+            shown.pointer(pointer) == Some(&expected),
+            "{pointer} is not {expected} in {shown:#}"
+        );
     }
     let interfaces = shown["kernel"]["interfaces"].as_array().context("interfaces")?;
-    let names: Vec<&str> = interfaces.iter().filter_map(|interface| interface["name"].as_str()).collect();
-    let expected: Vec<&str> = state.interfaces.iter().map(|interface| interface.name.as_str()).collect();
+    let names: Vec<&str> = interfaces
+        .iter()
+        .filter_map(|interface| interface["name"].as_str())
+        .collect();
+    let expected: Vec<&str> = state
+        .interfaces
+        .iter()
+        .map(|interface| interface.name.as_str())
+        .collect();
     ensure!(names == expected, "{names:?} instead of {expected:?}");
     let uptime = shown["uptime_seconds"].as_f64().context("uptime_seconds")?;
     let lag = shown["ledger"]["lag_seconds"].as_f64().context("lag_seconds")?;
-    ensure!((0.0..600.0).contains(&uptime) && lag <= uptime + 60.0, "up {uptime} s, {lag} s behind");
+    ensure!(
+        (0.0..600.0).contains(&uptime) && lag <= uptime + 60.0,
+        "up {uptime} s, {lag} s behind"
+    );
 
     let page = written(&agent, &["status"])?;
     for part in ["agent        ready, version ", "eth0 (", "3 of 100 possible, 2 enabled"] {
@@ -241,12 +289,17 @@ fn the_status_tells_of_the_core() -> Result<()> {
     let page = command::output(&mut status)?;
     let shown: Value = serde_json::from_str(&command::output(status.arg("--json"))?)?;
     ensure!(
-        shown["xray"]["state"] == "running" && shown["xray"]["mode"] == "supervised" && shown["xray"]["drift_count"] == 0,
+        shown["xray"]["state"] == "running"
+            && shown["xray"]["mode"] == "supervised"
+            && shown["xray"]["drift_count"] == 0,
         "{shown:#}"
     );
     let process_id = shown["xray"]["process_id"].as_u64().context("process_id")?;
     let name = std::fs::read_to_string(format!("/proc/{process_id}/comm"))?;
     ensure!(name.contains("xray"), "process {process_id} is {name}");
-    ensure!(page.contains(&format!("process {process_id}")) && page.contains("no drift"), "{page}");
+    ensure!(
+        page.contains(&format!("process {process_id}")) && page.contains("no drift"),
+        "{page}"
+    );
     Ok(())
 }

@@ -29,7 +29,10 @@ pub(crate) const STORIES: &[Story] = &[
     ("sizes_orders_and_filters", sizes_orders_and_filters),
     ("the_terminal_is_left_as_it_was", the_terminal_is_left_as_it_was),
     ("to_the_shell_and_back", to_the_shell_and_back),
-    ("without_colours_and_without_unicode", without_colours_and_without_unicode),
+    (
+        "without_colours_and_without_unicode",
+        without_colours_and_without_unicode,
+    ),
     ("only_where_it_can_be_drawn", only_where_it_can_be_drawn),
 ];
 
@@ -78,7 +81,6 @@ fn rates_are_those_of_the_traffic() -> Result<()> {
         Ok(begin.elapsed() >= COMPARED)
     })?;
     let (rx, tx) = begin.rates_until(&paced.mark());
-    #[allow(clippy::cast_precision_loss, reason = "some hundred screens")]
     let mean = |of: fn(&(f64, f64)) -> f64| seen.iter().map(of).sum::<f64>() / seen.len() as f64;
     let (seen_rx, seen_tx) = (mean(|rates| rates.0), mean(|rates| rates.1));
     println!(
@@ -93,7 +95,10 @@ fn rates_are_those_of_the_traffic() -> Result<()> {
     );
     let screen = terminal.screen()?;
     ensure!(figure(&screen, "bob", "CONN") == Some(3.0), "{screen:#?}");
-    ensure!(names(&screen) == ["alice", "bob"], "the busiest comes first: {screen:#?}");
+    ensure!(
+        names(&screen) == ["alice", "bob"],
+        "the busiest comes first: {screen:#?}"
+    );
     let graph = screen.iter().find(|line| line.contains("alice")).context("no alice")?;
     ensure!(graph.contains('█'), "no graph in {graph}");
 
@@ -107,12 +112,12 @@ fn totals_become_those_of_the_ledger(agent: &Agent<'_>, key: &Key, terminal: &Te
     let told = |granularity| -> Result<f64> {
         let periods = grpc.periods(&key.id, granularity)?;
         let tally = periods.last().and_then(|period| period.tally).context("no period")?;
-        #[allow(clippy::cast_precision_loss, reason = "some megabytes")]
         Ok((tally.rx_bytes + tally.tx_bytes) as f64)
     };
     let (day, month) = (told(Granularity::Day)?, told(Granularity::Month)?);
     terminal.wait_for("the screen has the day's and the month's total", |screen| {
-        let is_shown = |heading, told| figure(screen, "alice", heading).is_some_and(|shown| is_near(shown, told, 0.005));
+        let is_shown =
+            |heading, told| figure(screen, "alice", heading).is_some_and(|shown| is_near(shown, told, 0.005));
         is_shown("TODAY", day) && is_shown("MONTH", month) && is_shown("TOTAL", day)
     })?;
     Ok(())
@@ -120,12 +125,10 @@ fn totals_become_those_of_the_ledger(agent: &Agent<'_>, key: &Key, terminal: &Te
 
 fn wait_for_rates(terminal: &Terminal) -> Result<()> {
     let (rx, tx) = RATES;
-    #[allow(clippy::cast_precision_loss, reason = "some megabytes")]
     let (rx, tx) = (rx as f64, tx as f64);
     terminal.wait_for("the rates on the screen are those of the traffic", |screen| {
-        let is_shown = |heading, rate| {
-            figure(screen, "alice", heading).is_some_and(|shown| is_near(shown, rate, TOLERANCE))
-        };
+        let is_shown =
+            |heading, rate| figure(screen, "alice", heading).is_some_and(|shown| is_near(shown, rate, TOLERANCE));
         is_shown("RX B/s", rx) && is_shown("TX B/s", tx)
     })?;
     Ok(())
@@ -140,18 +143,30 @@ fn an_agent_that_goes_and_comes_back() -> Result<()> {
     for is_killed in [true, false] {
         wait_for_rates(&terminal)?;
         terminal.wait_for_text("live")?;
-        if is_killed { agent.kill()? } else { agent.stop()? }
+        if is_killed {
+            agent.kill()?
+        } else {
+            agent.stop()?
+        }
         let screen = terminal.wait_for_text("RECONNECTING")?;
         ensure!(
             figure(&screen, "alice", "TX B/s").is_some_and(|rate| rate > 0.0),
             "the last figures are gone: {screen:#?}"
         );
         let coloured = terminal.coloured_screen()?;
-        let row = coloured.lines().find(|line| line.contains("alice")).context("no alice")?;
-        ensure!(table::attributes(row).contains(&2), "old figures are not faint: {row:?}");
+        let row = coloured
+            .lines()
+            .find(|line| line.contains("alice"))
+            .context("no alice")?;
+        ensure!(
+            table::attributes(row).contains(&2),
+            "old figures are not faint: {row:?}"
+        );
         agent.start()?;
         let screen = terminal.wait_for("the agent is found again", |screen| {
-            screen.first().is_some_and(|title| title.contains("live") && !title.contains("RECONNECTING"))
+            screen
+                .first()
+                .is_some_and(|title| title.contains("live") && !title.contains("RECONNECTING"))
         })?;
         ensure!(names(&screen) == ["alice"], "{screen:#?}");
     }
@@ -204,9 +219,24 @@ fn sizes_orders_and_filters() -> Result<()> {
         Ok(())
     };
     shown("a wide window", (200, 30), &["TOTAL", "RX+TX", "carol", "bob"], &[])?;
-    shown("a narrow window", (40, 10), &["NAME", "TX B/s", "carol", "bob"], &["TOTAL", "RX+TX", "TODAY"])?;
-    shown("hardly a window", (20, 3), &["NAME", "carol", "alice"], &["TX B/s", "bob"])?;
-    shown("a window again", WINDOW, &["TOTAL", "portmeter top", "carol", "bob"], &[])?;
+    shown(
+        "a narrow window",
+        (40, 10),
+        &["NAME", "TX B/s", "carol", "bob"],
+        &["TOTAL", "RX+TX", "TODAY"],
+    )?;
+    shown(
+        "hardly a window",
+        (20, 3),
+        &["NAME", "carol", "alice"],
+        &["TX B/s", "bob"],
+    )?;
+    shown(
+        "a window again",
+        WINDOW,
+        &["TOTAL", "portmeter top", "carol", "bob"],
+        &[],
+    )?;
     // A new key comes by itself.
     agent.rest().create_key("dave")?;
     terminal.wait_for_text("dave")?;
@@ -235,7 +265,10 @@ fn the_terminal_is_left_as_it_was() -> Result<()> {
         end(&terminal)?;
         let ended = terminal.ended().with_context(|| name.to_owned())?;
         ensure!(ended.status == 0 && ended.before == ended.after, "{name}: {ended:?}");
-        ensure!(!terminal.is_drawn_on()? && terminal.has_cursor()?, "{name}: still drawn on");
+        ensure!(
+            !terminal.is_drawn_on()? && terminal.has_cursor()?,
+            "{name}: still drawn on"
+        );
         // Typed characters show, and a line goes to who reads it.
         terminal.write("hello")?;
         terminal.press(&["Enter"])?;
@@ -267,7 +300,10 @@ fn to_the_shell_and_back() -> Result<()> {
     terminal.wait_for_text("alice")?;
     terminal.press(&["C-z"])?;
     terminal.wait_for_text("Stopped")?;
-    ensure!(!terminal.is_drawn_on()? && terminal.has_cursor()?, "the shell has no terminal");
+    ensure!(
+        !terminal.is_drawn_on()? && terminal.has_cursor()?,
+        "the shell has no terminal"
+    );
     terminal.write("fg")?;
     terminal.press(&["Enter"])?;
     terminal.wait_for("it is drawn again", |screen| {
@@ -276,7 +312,11 @@ fn to_the_shell_and_back() -> Result<()> {
     })?;
     terminal.press(&["q"])?;
     terminal.wait_for("the shell is back", |screen| {
-        screen.iter().rev().find(|line| !line.is_empty()).is_some_and(|line| line.starts_with("shell:"))
+        screen
+            .iter()
+            .rev()
+            .find(|line| !line.is_empty())
+            .is_some_and(|line| line.starts_with("shell:"))
     })?;
     ensure!(!terminal.is_drawn_on()?, "still drawn on");
     terminal.write("exit")?;
@@ -298,7 +338,10 @@ fn without_colours_and_without_unicode() -> Result<()> {
     };
     let mut plain = top(&agent, &[]);
     let shown = coloured(&plain)?;
-    ensure!(table::has_colours(&shown) && shown.contains('█'), "no colours in {shown:?}");
+    ensure!(
+        table::has_colours(&shown) && shown.contains('█'),
+        "no colours in {shown:?}"
+    );
     plain.env("NO_COLOR", "1").env("LC_ALL", "C");
     let shown = coloured(&plain)?;
     ensure!(!table::has_colours(&shown), "colours in {shown:?}");
@@ -310,7 +353,10 @@ fn only_where_it_can_be_drawn() -> Result<()> {
     let pair = Pair::new()?;
     let agent = Agent::started(&pair.server)?;
     let said = run_to_refusal(&mut top(&agent, &[]))?;
-    ensure!(said.contains("draws on a terminal") && said.contains("--json"), "{said}");
+    ensure!(
+        said.contains("draws on a terminal") && said.contains("--json"),
+        "{said}"
+    );
     let mut dumb = top(&agent, &[]);
     dumb.env("TERM", "dumb");
     let terminal = Terminal::open(&pair.server, WINDOW, &dumb)?;

@@ -28,7 +28,8 @@ pub(super) struct Arguments {
 }
 
 pub(super) async fn run(arguments: Arguments) -> Result<()> {
-    let mut client = EventServiceClient::new(arguments.agent.connect().await?).max_decoding_message_size(ANSWER_BYTES_MAX);
+    let mut client =
+        EventServiceClient::new(arguments.agent.connect().await?).max_decoding_message_size(ANSWER_BYTES_MAX);
     // One at least, to know where to go on from.
     let request = ListEventsRequest {
         page_size: arguments.count.max(1),

@@ -7,7 +7,6 @@ const PREFIXES: [&str; 7] = ["", "k", "M", "G", "T", "P", "E"];
 
 /// `1234567` as `1.23 MB`: three digits, powers of a thousand.
 pub(super) fn bytes(count: u64) -> String {
-    #[allow(clippy::cast_precision_loss, reason = "three digits are shown")]
     scaled(count as f64, "B")
 }
 
@@ -62,7 +61,10 @@ pub(super) fn span(duration: Duration) -> String {
         (seconds / 60 % 60, "min"),
         (seconds % 60, "s"),
     ];
-    let first = units.iter().position(|(count, _)| *count > 0).unwrap_or(units.len() - 1);
+    let first = units
+        .iter()
+        .position(|(count, _)| *count > 0)
+        .unwrap_or(units.len() - 1);
     let shown = units[first..].iter().take(2).enumerate();
     let shown = shown.filter(|(place, (count, _))| *place == 0 || *count > 0);
     let parts: Vec<String> = shown.map(|(_, (count, unit))| format!("{count} {unit}")).collect();
@@ -148,10 +150,7 @@ mod tests {
 
     #[test]
     fn nobodys_text_steers_the_terminal() {
-        assert_eq!(
-            printable("a\u{1b}[2J\n\"b\"\u{202e}c"),
-            "a\\u{1b}[2J\\n\"b\"\\u{202e}c"
-        );
+        assert_eq!(printable("a\u{1b}[2J\n\"b\"\u{202e}c"), "a\\u{1b}[2J\\n\"b\"\\u{202e}c");
         assert_eq!(printable("Zoë 👨‍👩‍👧 नमस्ते"), "Zoë 👨‍👩‍👧 नमस्ते");
         assert_eq!(full_name("alice", ""), "alice");
         assert_eq!(full_name("alice", "Al\t"), "alice (Al\\t)");

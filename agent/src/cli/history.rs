@@ -7,7 +7,9 @@ use std::io::Write as _;
 use anyhow::{Context as _, Result};
 use portmeter_gateway::Transport;
 use portmeter_proto::v1::history_service_client::HistoryServiceClient;
-use portmeter_proto::v1::{GetHistoryRequest, Granularity, KeyHistory, ListHistoriesRequest, ListPeriodsRequest, Period};
+use portmeter_proto::v1::{
+    GetHistoryRequest, Granularity, KeyHistory, ListHistoriesRequest, ListPeriodsRequest, Period,
+};
 
 use super::chosen_key::{KEY_HELP, key_id};
 use super::running_agent::{ANSWER_BYTES_MAX, RunningAgent, refusal};

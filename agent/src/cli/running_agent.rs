@@ -195,7 +195,10 @@ mod tests {
         let way = at("192.0.2.1:50051").way(Some(KEY)).unwrap();
         assert!(way.api_key.unwrap().matches(KEY.as_bytes()) && way.tls.is_none());
         let error = at("192.0.2.1:50051").way(None).err().unwrap().to_string();
-        assert!(error.contains("--api-key-file") && error.contains("PORTMETER_API_KEY"), "{error}");
+        assert!(
+            error.contains("--api-key-file") && error.contains("PORTMETER_API_KEY"),
+            "{error}"
+        );
         let agent = RunningAgent {
             agent_ca: Some("ca.pem".into()),
             agent_certificate: Some("own.pem".into()),
@@ -239,6 +242,11 @@ mod tests {
             at("192.0.2.1:1").absence(&lost).to_string(),
             "no agent answers at 192.0.2.1:1: connection refused"
         );
-        assert!(here().absence(&lost).to_string().contains("/run/portmeter/second/agent.sock"));
+        assert!(
+            here()
+                .absence(&lost)
+                .to_string()
+                .contains("/run/portmeter/second/agent.sock")
+        );
     }
 }

@@ -16,8 +16,8 @@ use portmeter_proto::v1::traffic_service_client::TrafficServiceClient;
 use portmeter_proto::v1::xray_service_client::XrayServiceClient;
 use portmeter_proto::v1::{
     GetCollectorRequest, GetCollectorResponse, GetStateRequest, GetStateResponse, GetVersionRequest,
-    GetVersionResponse, GetXrayStateRequest, GetXrayStateResponse, ListKeysRequest, ListKeysResponse,
-    ListPortsRequest, ListPortsResponse, ListTrafficRequest, ListTrafficResponse,
+    GetVersionResponse, GetXrayStateRequest, GetXrayStateResponse, ListKeysRequest, ListKeysResponse, ListPortsRequest,
+    ListPortsResponse, ListTrafficRequest, ListTrafficResponse,
 };
 
 use super::running_agent::{ANSWER_BYTES_MAX, RunningAgent, refusal};

@@ -76,7 +76,10 @@ pub(super) fn terminal_width() -> Option<u16> {
 /// Lines of a name and what it stands for, aligned.
 pub(super) fn facts(facts: &[(&str, String)]) -> String {
     let width = facts.iter().map(|(name, _)| name.len()).max().unwrap_or_default();
-    facts.iter().map(|(name, value)| format!("{name:<width$}  {value}\n")).collect()
+    facts
+        .iter()
+        .map(|(name, value)| format!("{name:<width$}  {value}\n"))
+        .collect()
 }
 
 #[cfg(test)]

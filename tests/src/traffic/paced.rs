@@ -98,7 +98,9 @@ impl Paced {
     pub fn stop(mut self) -> Result<()> {
         self.stop.store(true, Ordering::Relaxed);
         let threads = std::mem::take(&mut self.threads);
-        threads.into_iter().try_for_each(|thread| thread.join().expect("the sending thread"))
+        threads
+            .into_iter()
+            .try_for_each(|thread| thread.join().expect("the sending thread"))
     }
 }
 
@@ -109,7 +111,6 @@ impl Mark {
     }
 
     /// Bytes per second to the server and to the client from this mark to a later one.
-    #[allow(clippy::cast_precision_loss, reason = "a story sends megabytes")]
     pub fn rates_until(&self, later: &Self) -> (f64, f64) {
         let seconds = (later.at - self.at).as_secs_f64();
         let rate = |before: u64, after: u64| (after - before) as f64 / seconds;
@@ -139,7 +140,6 @@ impl Direction {
             if started.elapsed() > longest {
                 bail!("paced traffic was not stopped within {} s", longest.as_secs());
             }
-            #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss, reason = "a story sends megabytes")]
             let due = (started.elapsed().as_secs_f64() * self.bytes_per_second as f64) as u64;
             while self.sent_bytes.load(Ordering::Relaxed) + PACKET_BYTES <= due {
                 socket.send(&[0; PAYLOAD]).context("sending on time")?;

@@ -64,12 +64,14 @@ pub(super) fn an_agent_elsewhere() -> Result<()> {
     ensure!(keys[0]["name"] == "alice" && agent.grpc()?.keys()?.len() == 1, "{keys}");
     let status: Value = serde_json::from_str(&run(&["status", "--json"])?)?;
     ensure!(status["instance"] == agent.instance(), "{status}");
-    ensure!(run(&["history", "alice"])?.starts_with("alice, port 10001"), "no history");
+    ensure!(
+        run(&["history", "alice"])?.starts_with("alice, port 10001"),
+        "no history"
+    );
     ensure!(run(&["events"])?.contains("USER"), "no events");
     let terminal = Terminal::open(&pair.client, (100, 12), &there(&["top"], &all)?)?;
     terminal.wait_for("the agent's keys, live", |screen| {
-        screen.first().is_some_and(|title| title.contains("live"))
-            && screen.iter().any(|line| line.contains("alice"))
+        screen.first().is_some_and(|title| title.contains("live")) && screen.iter().any(|line| line.contains("alice"))
     })?;
     terminal.press(&["q"])?;
     ensure!(terminal.ended()?.status == 0, "q is no failure");
@@ -100,17 +102,35 @@ pub(super) fn strangers_are_refused() -> Result<()> {
     let said = pair.server.enter(|| command::output(&mut right))?;
     ensure!(said.contains("alice"), "{said}");
     for (command, part) in [
-        (listed(None, GRPC_ADDRESS)?, "no API key: give the agent's with --api-key-file FILE"),
-        (listed(Some("another-key-of-16-characters"), GRPC_ADDRESS)?, "Invalid API key"),
-        (listed(Some("short"), GRPC_ADDRESS)?, "cannot use the API key from PORTMETER_API_KEY"),
-        (listed(Some(API_KEY), "127.0.0.1:50052")?, "no agent answers at 127.0.0.1:50052: "),
+        (
+            listed(None, GRPC_ADDRESS)?,
+            "no API key: give the agent's with --api-key-file FILE",
+        ),
+        (
+            listed(Some("another-key-of-16-characters"), GRPC_ADDRESS)?,
+            "Invalid API key",
+        ),
+        (
+            listed(Some("short"), GRPC_ADDRESS)?,
+            "cannot use the API key from PORTMETER_API_KEY",
+        ),
+        (
+            listed(Some(API_KEY), "127.0.0.1:50052")?,
+            "no agent answers at 127.0.0.1:50052: ",
+        ),
         (listed(Some(API_KEY), "here")?, "is no address of an agent"),
         (listed(Some(API_KEY), "https://127.0.0.1:50051")?, "--agent-ca"),
-        (portmeter(&["key", "list", "--agent-ca", "ca.pem"])?, "name it with --address"),
+        (
+            portmeter(&["key", "list", "--agent-ca", "ca.pem"])?,
+            "name it with --address",
+        ),
     ] {
         let said = refused(command)?;
         ensure!(said.contains(part), "no {part} in {said}");
-        ensure!(!said.contains("another-key") && !said.contains(API_KEY), "a key is shown: {said}");
+        ensure!(
+            !said.contains("another-key") && !said.contains(API_KEY),
+            "a key is shown: {said}"
+        );
     }
     Ok(())
 }

@@ -55,9 +55,15 @@ fn every_command_is_there(agent: &Agent<'_>) -> Result<()> {
     let commands: Vec<&str> = listed.filter_map(|line| line.split_whitespace().next()).collect();
     ensure!(commands.contains(&"top") && commands.len() > 10, "{commands:?}");
     for command in commands.into_iter().filter(|command| *command != "help") {
-        let table = PAGE.lines().filter(|line| line.starts_with("| [")).any(|line| line.contains(&format!("`{command}`")));
+        let table = PAGE
+            .lines()
+            .filter(|line| line.starts_with("| ["))
+            .any(|line| line.contains(&format!("`{command}`")));
         ensure!(table, "{command} is not in the page's table");
-        ensure!(PAGE.contains(&format!("portmeter {command}")), "{command} has no example");
+        ensure!(
+            PAGE.contains(&format!("portmeter {command}")),
+            "{command} has no example"
+        );
     }
     Ok(())
 }

@@ -18,7 +18,11 @@ pub(super) fn bars_are_for_terminals() -> Result<()> {
     let pair = Pair::new()?;
     let mut agent = Agent::started(&pair.server)?;
     let key = agent.rest().create_key("alice")?;
-    tcp::bulk(&pair.server, &pair.client, &[Transfer::new(SERVER_V4, key.port, 40_000, 90_000)])?;
+    tcp::bulk(
+        &pair.server,
+        &pair.client,
+        &[Transfer::new(SERVER_V4, key.port, 40_000, 90_000)],
+    )?;
     agent.stop()?;
     let days = ["--from", "2020-01-01", "--to", "2100-01-01"];
     let export = [&["export", "--format", "csv", "--output", "days.csv"], &days[..]].concat();
@@ -32,10 +36,22 @@ pub(super) fn bars_are_for_terminals() -> Result<()> {
         (&["import", "old.json"], "histories"),
     ] {
         let said = said(&agent, words)?;
-        ensure!(said.elsewhere.is_empty(), "{words:?} says {:?} to who reads it", said.elsewhere);
-        ensure!(said.on_terminal.contains(part), "{words:?}: no {part} in {:?}", said.on_terminal);
+        ensure!(
+            said.elsewhere.is_empty(),
+            "{words:?} says {:?} to who reads it",
+            said.elsewhere
+        );
+        ensure!(
+            said.on_terminal.contains(part),
+            "{words:?}: no {part} in {:?}",
+            said.on_terminal
+        );
         // The cursor is where a line begins, and the bar is gone.
-        ensure!(said.on_terminal.contains("\u{1b}[2K"), "{words:?} leaves its bar: {:?}", said.on_terminal);
+        ensure!(
+            said.on_terminal.contains("\u{1b}[2K"),
+            "{words:?} leaves its bar: {:?}",
+            said.on_terminal
+        );
     }
     Ok(())
 }
@@ -48,7 +64,14 @@ fn said(agent: &Agent<'_>, words: &[&str]) -> Result<Said> {
     let program = std::iter::once(plain.get_program()).chain(plain.get_args());
     let line: Vec<_> = program.map(|word| word.to_string_lossy()).collect();
     let mut script = Command::new("script");
-    script.args(["--quiet", "--return", "--flush", "--command", &format!("{} >/dev/null", line.join(" ")), "/dev/null"]);
+    script.args([
+        "--quiet",
+        "--return",
+        "--flush",
+        "--command",
+        &format!("{} >/dev/null", line.join(" ")),
+        "/dev/null",
+    ]);
     script.current_dir(plain.get_current_dir().context("no folder")?);
     script.envs(plain.get_envs().filter_map(|(name, value)| Some((name, value?))));
     script.env("TERM", "xterm");

@@ -25,9 +25,14 @@ pub(super) fn figure(screen: &[String], name: &str, heading: &str) -> Option<f64
     if matches!(heading_line.get(end + 1), Some('▼' | '▲' | 'v' | '^')) {
         end += 2;
     }
-    let row = screen.iter().find(|line| line.split_whitespace().nth(1) == Some(name))?;
+    let row = screen
+        .iter()
+        .find(|line| line.split_whitespace().nth(1) == Some(name))?;
     let cells: Vec<char> = row.chars().collect();
-    let cell: String = cells.get(end.checked_sub(FIGURE_WIDTH)?..end.min(cells.len()))?.iter().collect();
+    let cell: String = cells
+        .get(end.checked_sub(FIGURE_WIDTH)?..end.min(cells.len()))?
+        .iter()
+        .collect();
     number(cell.trim())
 }
 
@@ -58,7 +63,9 @@ pub(super) fn is_near(found: f64, expected: f64, tolerance: f64) -> bool {
 pub(super) fn attributes(text: &str) -> Vec<u32> {
     let sequences = text.split("\u{1b}[").skip(1).filter_map(|rest| rest.split_once('m'));
     let numbers = sequences.filter(|(numbers, _)| numbers.chars().all(|one| one.is_ascii_digit() || one == ';'));
-    numbers.flat_map(|(numbers, _)| numbers.split(';').filter_map(|number| number.parse().ok())).collect()
+    numbers
+        .flat_map(|(numbers, _)| numbers.split(';').filter_map(|number| number.parse().ok()))
+        .collect()
 }
 
 /// Whether any of them is a colour.

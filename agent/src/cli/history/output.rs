@@ -199,7 +199,10 @@ fn sum<'a>(tallies: impl Iterator<Item = &'a Tally>) -> Tally {
 }
 
 fn later(one: Option<Timestamp>, other: Option<Timestamp>) -> Option<Timestamp> {
-    [one, other].into_iter().flatten().max_by_key(|at| (at.seconds, at.nanos))
+    [one, other]
+        .into_iter()
+        .flatten()
+        .max_by_key(|at| (at.seconds, at.nanos))
 }
 
 fn minute(at: Option<Timestamp>) -> String {
@@ -300,7 +303,10 @@ mod tests {
         let value: Value = serde_json::from_str(&text).unwrap();
         assert_eq!(value["history"]["key"]["port"], 10_001);
         assert_eq!(value["periods"][1]["start"], "2025-08-05");
-        assert_eq!(value["periods"][1]["tally"]["last_activity"], "2025-08-05T12:00:00.000009Z");
+        assert_eq!(
+            value["periods"][1]["tally"]["last_activity"],
+            "2025-08-05T12:00:00.000009Z"
+        );
         assert_eq!(value["sum"]["rx_bytes"], 1_500);
         assert_eq!(value["sum"]["max_connections"], 7);
         assert!(value["periods"][0].get("active_keys").is_none());

@@ -74,7 +74,10 @@ fn traffic(status: &Status) -> String {
 fn ledger(status: &Status) -> String {
     let collector = collector_of(status);
     let booked = since(status.state.last_booked_at, now(status));
-    let lag = booked.map_or_else(|| "nothing booked yet".to_owned(), |lag| format!("booked {} ago", span(lag)));
+    let lag = booked.map_or_else(
+        || "nothing booked yet".to_owned(),
+        |lag| format!("booked {} ago", span(lag)),
+    );
     match collector.newest_day {
         Some(day) => format!("{lag}, newest day {day}"),
         None => format!("{lag}, no day yet"),

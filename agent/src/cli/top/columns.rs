@@ -161,7 +161,10 @@ mod tests {
     use super::*;
 
     fn shown(width: u16) -> String {
-        let words: Vec<String> = fit(width).into_iter().map(|(column, width)| format!("{column} {width}")).collect();
+        let words: Vec<String> = fit(width)
+            .into_iter()
+            .map(|(column, width)| format!("{column} {width}"))
+            .collect();
         words.join(", ")
     }
 
@@ -175,7 +178,10 @@ mod tests {
             (21, "name 12, tx 8"),
             (40, "port 6, name 15, rx 8, tx 8"),
             (60, "port 6, name 19, rx 8, tx 8, connections 6, today 8"),
-            (80, "port 6, name 19, rx 8, tx 8, rx+tx 10, connections 6, today 8, month 8"),
+            (
+                80,
+                "port 6, name 19, rx 8, tx 8, rx+tx 10, connections 6, today 8, month 8",
+            ),
             (
                 132,
                 "port 6, name 24, rx 8, tx 8, rx+tx 48, connections 6, today 8, month 8, total 8",

@@ -55,7 +55,10 @@ pub(super) fn draw(frame: &mut Frame<'_>, model: &Model, view: &View, visible: &
     let heights = [parts.heading, parts.table, parts.footer].map(Constraint::Length);
     let [heading, table, footer] = Layout::vertical(heights).areas(area);
     let condition = model.condition(now);
-    for (line, place) in lines::heading(model, &condition, look, heading.width).into_iter().zip(heading.rows()) {
+    for (line, place) in lines::heading(model, &condition, look, heading.width)
+        .into_iter()
+        .zip(heading.rows())
+    {
         frame.render_widget(line, place);
     }
     match view.mode {
@@ -68,11 +71,15 @@ pub(super) fn draw(frame: &mut Frame<'_>, model: &Model, view: &View, visible: &
 
 fn draw_table(frame: &mut Frame<'_>, area: Rect, view: &View, visible: &[&Row], look: &Look, is_live: bool) {
     let placed = columns::fit(area.width);
-    let headings = placed.iter().map(|(column, width)| cells::heading(*column, *width, view, look));
+    let headings = placed
+        .iter()
+        .map(|(column, width)| cells::heading(*column, *width, view, look));
     let height = usize::from(area.height.saturating_sub(1));
     let shown = visible.iter().skip(view.offset).take(height);
     let rows = shown.map(|row| {
-        let cells = placed.iter().map(|(column, width)| cells::cell(row, *column, *width, view, look));
+        let cells = placed
+            .iter()
+            .map(|(column, width)| cells::cell(row, *column, *width, view, look));
         let drawn = TableRow::new(cells.map(Cell::from).collect::<Vec<_>>());
         let style = match row.is_active && is_live {
             true => ratatui::style::Style::new(),

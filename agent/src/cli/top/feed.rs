@@ -124,7 +124,11 @@ async fn state(transport: &Transport) -> Result<(AgentState, Option<Day>), Statu
     let version = system.get_version(GetVersionRequest {}).await?.into_inner();
     let state = system.get_state(GetStateRequest {}).await?.into_inner();
     let mut collector = CollectorServiceClient::new(transport.clone());
-    let collector = collector.get_collector(GetCollectorRequest {}).await?.into_inner().collector;
+    let collector = collector
+        .get_collector(GetCollectorRequest {})
+        .await?
+        .into_inner()
+        .collector;
     let collector = collector.unwrap_or_default();
     let mut xray = XrayServiceClient::new(transport.clone());
     let xray = xray.get_xray_state(GetXrayStateRequest {}).await?.into_inner();
@@ -190,8 +194,14 @@ mod tests {
             ..Collector::default()
         };
         let found = |collector: &Collector| today(collector).map(|day| day.to_string());
-        assert_eq!(found(&collector(Some("2026-02-28"), Some(1))).as_deref(), Some("2026-03-01"));
-        assert_eq!(found(&collector(Some("2026-02-28"), Some(0))).as_deref(), Some("2026-02-28"));
+        assert_eq!(
+            found(&collector(Some("2026-02-28"), Some(1))).as_deref(),
+            Some("2026-03-01")
+        );
+        assert_eq!(
+            found(&collector(Some("2026-02-28"), Some(0))).as_deref(),
+            Some("2026-02-28")
+        );
         assert_eq!(found(&collector(None, None)), None);
     }
 

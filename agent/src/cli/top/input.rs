@@ -113,7 +113,10 @@ mod tests {
             pressed(Mode::Filter, KeyCode::Char('q')),
             Some(Action::View(Change::Type('q')))
         );
-        assert_eq!(pressed(Mode::Help, KeyCode::Char('q')), Some(Action::View(Change::Back)));
+        assert_eq!(
+            pressed(Mode::Help, KeyCode::Char('q')),
+            Some(Action::View(Change::Back))
+        );
         assert_eq!(pressed(Mode::Table, KeyCode::Char('x')), None);
         assert_eq!(
             pressed(Mode::Table, KeyCode::Char('7')),

@@ -176,8 +176,7 @@ impl Model {
     fn take_traffic(&mut self, traffic: WatchTrafficResponse, now: Instant) {
         let read_at = traffic.read_at.and_then(moment);
         let seconds = seconds_between(self.read_at, read_at);
-        let mut before: HashMap<String, Row> =
-            self.rows.drain(..).map(|row| (row.id.clone(), row)).collect();
+        let mut before: HashMap<String, Row> = self.rows.drain(..).map(|row| (row.id.clone(), row)).collect();
         for told in &traffic.key_traffic {
             let key = told.key.clone().unwrap_or_default();
             let mut row = next_row(before.remove(&key.id), &key, told, seconds);
@@ -186,7 +185,8 @@ impl Model {
             }
             self.rows.push(row);
         }
-        let sum = |rate: fn(&Row) -> Option<f64>| seconds.map(|_| self.rows.iter().filter_map(rate).sum::<f64>().max(0.0));
+        let sum =
+            |rate: fn(&Row) -> Option<f64>| seconds.map(|_| self.rows.iter().filter_map(rate).sum::<f64>().max(0.0));
         (self.rx_rate, self.tx_rate) = (sum(|row| row.rx_rate), sum(|row| row.tx_rate));
         if let (Some(rx), Some(tx), Some(seconds)) = (self.rx_rate, self.tx_rate, seconds) {
             self.recent.push(rx + tx, seconds);
@@ -209,10 +209,12 @@ fn next_row(before: Option<Row>, key: &Key, told: &KeyTraffic, seconds: Option<f
     let rate = |before: Option<u64>, now: u64| {
         // Less than before: the figures were reset in between.
         let moved = now.checked_sub(before?)?;
-        #[allow(clippy::cast_precision_loss, reason = "three digits are shown")]
         Some(moved as f64 / seconds?)
     };
-    let (rx_before, tx_before) = (before.as_ref().map(|row| row.rx_bytes), before.as_ref().map(|row| row.tx_bytes));
+    let (rx_before, tx_before) = (
+        before.as_ref().map(|row| row.rx_bytes),
+        before.as_ref().map(|row| row.tx_bytes),
+    );
     let mut row = Row {
         id: key.id.clone(),
         name: full_name(&key.name, &key.alias),
@@ -257,7 +259,10 @@ mod tests {
             now + Duration::from_secs(9),
         );
         let row = &model.rows[0];
-        assert_eq!((row.rx_rate, row.tx_rate, row.rate()), (Some(1_000.0), Some(2_000.0), Some(3_000.0)));
+        assert_eq!(
+            (row.rx_rate, row.tx_rate, row.rate()),
+            (Some(1_000.0), Some(2_000.0), Some(3_000.0))
+        );
         assert_eq!((model.rx_rate, model.tx_rate), (Some(1_000.0), Some(2_000.0)));
         assert_eq!(model.condition(now + Duration::from_secs(10)), Condition::Live);
     }
@@ -309,6 +314,9 @@ mod tests {
         model.apply(Message::Totals(totals), now);
         assert_eq!((model.rows[0].today_bytes, model.trouble.as_deref()), (Some(5), None));
         model.apply(traffic(2_000, vec![told(key(2, "bob"), 0, 0, 0)]), now);
-        assert_eq!((model.rows[0].today_bytes, model.rows[0].month_bytes), (Some(0), Some(7)));
+        assert_eq!(
+            (model.rows[0].today_bytes, model.rows[0].month_bytes),
+            (Some(0), Some(7))
+        );
     }
 }

@@ -77,7 +77,11 @@ mod tests {
     }
 
     fn shown(view: &View) -> Vec<u32> {
-        visible(&rows(), view).iter().filter_map(|row| row.port).map(|port| port - 10_000).collect()
+        visible(&rows(), view)
+            .iter()
+            .filter_map(|row| row.port)
+            .map(|port| port - 10_000)
+            .collect()
     }
 
     #[test]

@@ -13,7 +13,6 @@ impl Recent {
     /// Adds what was measured over so many seconds. The kernel went on counting where nobody looked, so a longer time has
     /// its average in each of its seconds.
     pub(super) fn push(&mut self, bytes_per_second: f64, seconds: f64) {
-        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped")]
         let points = seconds.round().clamp(1.0, SECONDS_MAX as f64) as usize;
         for _ in 0..points {
             if self.0.len() == SECONDS_MAX {
@@ -34,7 +33,6 @@ impl Recent {
             if rate <= 0.0 || most <= 0.0 {
                 return nothing;
             }
-            #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 0 and the level count")]
             let level = (rate / most * highest as f64).ceil() as usize;
             levels.get(level.clamp(1, highest)).copied().unwrap_or(nothing)
         }));

@@ -124,7 +124,10 @@ impl View {
 
     /// The first step selects the row at the top of the screen.
     fn select(&mut self, rows: isize, ids: &[String]) {
-        let place = self.selected.as_ref().and_then(|selected| ids.iter().position(|id| id == selected));
+        let place = self
+            .selected
+            .as_ref()
+            .and_then(|selected| ids.iter().position(|id| id == selected));
         let place = match place {
             Some(place) => place.saturating_add_signed(rows),
             None => self.offset,

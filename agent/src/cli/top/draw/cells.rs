@@ -23,7 +23,11 @@ pub(super) fn heading(column: Column, width: u16, view: &View, look: &Look) -> L
 
 /// The sign of the order.
 pub(super) fn mark(view: &View, signs: &Signs) -> &'static str {
-    if view.is_descending { signs.descending } else { signs.ascending }
+    if view.is_descending {
+        signs.descending
+    } else {
+        signs.ascending
+    }
 }
 
 /// What a row has in a column.

@@ -73,7 +73,10 @@ fn title(model: &Model, condition: &Condition, look: &Look, width: usize) -> Lin
     // What is wrong comes before who it is about.
     let parts = match is_alarm {
         true => [(words, look.alarm), (name, look.faint)],
-        false => [(name, ratatui::style::Style::new()), (words, ratatui::style::Style::new())],
+        false => [
+            (name, ratatui::style::Style::new()),
+            (words, ratatui::style::Style::new()),
+        ],
     };
     let mut left = width;
     let mut spans = Vec::new();
@@ -95,7 +98,10 @@ fn rates(model: &Model, look: &Look, width: usize) -> Line<'static> {
     let parts = [
         (format!("rx {}", rate(model.rx_rate)), look.rx),
         (format!("  tx {}", rate(model.tx_rate)), look.tx),
-        (format!("  {} connection(s)  ", count(connections)), ratatui::style::Style::new()),
+        (
+            format!("  {} connection(s)  ", count(connections)),
+            ratatui::style::Style::new(),
+        ),
     ];
     let mut left = width;
     let mut spans = Vec::new();
@@ -110,7 +116,11 @@ fn rates(model: &Model, look: &Look, width: usize) -> Line<'static> {
 
 fn state(model: &Model, look: &Look, width: usize) -> Line<'static> {
     let enabled = model.rows.iter().filter(|row| row.is_active).count();
-    let keys = format!("{} key(s), {} enabled", count(model.rows.len() as u64), count(enabled as u64));
+    let keys = format!(
+        "{} key(s), {} enabled",
+        count(model.rows.len() as u64),
+        count(enabled as u64)
+    );
     let mut good = vec![keys];
     let mut wrong = Vec::new();
     if let Some(state) = &model.state {
@@ -142,7 +152,11 @@ fn sort_out(state: &AgentState, lag: Option<Duration>, good: &mut Vec<String>, w
     }
     let xray = format!("xray {}", printable(&state.xray));
     let is_down = state.xray.starts_with("failed") || state.xray.starts_with("stopped");
-    if is_down { wrong.push(xray) } else { good.push(xray) }
+    if is_down {
+        wrong.push(xray)
+    } else {
+        good.push(xray)
+    }
     if state.drift_count > 0 {
         wrong.push(format!("drift of {} key(s)", state.drift_count));
     }

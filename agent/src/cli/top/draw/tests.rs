@@ -69,7 +69,9 @@ fn drawn(model: &Model, view: &View, look: &Look, (width, height): (u16, u16), n
     let mut view = view.clone();
     let visible = order::visible(&model.rows, &view);
     view.follow(&visible, table_height(Size { width, height }));
-    terminal.draw(|frame| draw(frame, model, &view, &visible, look, now)).unwrap();
+    terminal
+        .draw(|frame| draw(frame, model, &view, &visible, look, now))
+        .unwrap();
     terminal.backend().buffer().clone()
 }
 
@@ -147,8 +149,14 @@ fn bits_a_filter_and_another_order() {
     let shown = screen(&view, (80, 9));
     assert!(shown.contains("PORT ▲ NAME"), "{shown}");
     assert!(shown.contains("RX b/s   TX b/s"), "{shown}");
-    assert!(shown.contains("10002  bob the second         400 k    560 k"), "{shown}");
-    assert!(shown.contains("by port ▲ · 1 of 3 keys · filter: bob · q quit"), "{shown}");
+    assert!(
+        shown.contains("10002  bob the second         400 k    560 k"),
+        "{shown}"
+    );
+    assert!(
+        shown.contains("by port ▲ · 1 of 3 keys · filter: bob · q quit"),
+        "{shown}"
+    );
     assert!(!shown.contains("alice"), "{shown}");
     view.mode = Mode::Filter;
     let shown = screen(&view, (80, 9));
@@ -160,7 +168,12 @@ fn help_says_what_every_key_does() {
     let mut view = view();
     view.mode = Mode::Help;
     let shown = screen(&view, (100, 40));
-    for part in ["    q  quit", "    /  filter", "    7  sort by today", "  Esc  clear the filter"] {
+    for part in [
+        "    q  quit",
+        "    /  filter",
+        "    7  sort by today",
+        "  Esc  clear the filter",
+    ] {
         assert!(shown.contains(part), "{part} in\n{shown}");
     }
 }

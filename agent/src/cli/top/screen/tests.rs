@@ -40,11 +40,20 @@ fn child() {
 
 #[test]
 fn the_terminal_is_given_back_however_it_ends() {
-    for (ending, is_success) in [("leave", true), ("drop", true), ("panic", false), ("panic elsewhere", true)] {
+    for (ending, is_success) in [
+        ("leave", true),
+        ("drop", true),
+        ("panic", false),
+        ("panic elsewhere", true),
+    ] {
         let (written, before, after, status) = run_child(ending);
         assert_eq!(status.success(), is_success, "{ending}: {written}");
         for sequence in [ENTERED, LEFT, CURSOR_SHOWN] {
-            assert_eq!(written.matches(sequence).count(), 1, "{ending}: {sequence:?} in {written:?}");
+            assert_eq!(
+                written.matches(sequence).count(),
+                1,
+                "{ending}: {sequence:?} in {written:?}"
+            );
         }
         if ending.starts_with("panic") {
             let message = written.find("as the test wants it").unwrap();
