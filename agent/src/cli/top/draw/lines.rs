@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
+use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 use unicode_width::UnicodeWidthStr as _;
 
@@ -45,8 +47,8 @@ pub(super) fn footer(view: &View, (shown, all): (usize, usize), look: &Look, wid
     let state = clip(&parts.join(look.signs.between), width, &look.signs);
     let mut left = width.saturating_sub(state.width());
     let mut spans = vec![Span::raw(state)];
-    for (keys, what) in HELP {
-        let text = format!("{}{keys} {what}", look.signs.between);
+    for command in HELP {
+        let text = format!("{}{} {}", look.signs.between, command.keys(&look.signs), command.what);
         if text.width() > left {
             break;
         }
@@ -73,10 +75,7 @@ fn title(model: &Model, condition: &Condition, look: &Look, width: usize) -> Lin
     // What is wrong comes before who it is about.
     let parts = match is_alarm {
         true => [(words, look.alarm), (name, look.faint)],
-        false => [
-            (name, ratatui::style::Style::new()),
-            (words, ratatui::style::Style::new()),
-        ],
+        false => [(name, Style::new()), (words, Style::new())],
     };
     let mut left = width;
     let mut spans = Vec::new();
@@ -98,10 +97,7 @@ fn rates(model: &Model, look: &Look, width: usize) -> Line<'static> {
     let parts = [
         (format!("rx {}", rate(model.rx_rate)), look.rx),
         (format!("  tx {}", rate(model.tx_rate)), look.tx),
-        (
-            format!("  {} connection(s)  ", count(connections)),
-            ratatui::style::Style::new(),
-        ),
+        (format!("  {} connection(s)  ", count(connections)), Style::new()),
     ];
     let mut left = width;
     let mut spans = Vec::new();
@@ -153,9 +149,9 @@ fn sort_out(state: &AgentState, lag: Option<Duration>, good: &mut Vec<String>, w
     let xray = format!("xray {}", printable(&state.xray));
     let is_down = state.xray.starts_with("failed") || state.xray.starts_with("stopped");
     if is_down {
-        wrong.push(xray)
+        wrong.push(xray);
     } else {
-        good.push(xray)
+        good.push(xray);
     }
     if state.drift_count > 0 {
         wrong.push(format!("drift of {} key(s)", state.drift_count));
@@ -166,6 +162,6 @@ fn sort_out(state: &AgentState, lag: Option<Duration>, good: &mut Vec<String>, w
 }
 
 /// The time from a moment to the figures, both by the agent's clock.
-fn passed(at: Option<chrono::DateTime<chrono::Utc>>, model: &Model) -> Option<Duration> {
+fn passed(at: Option<DateTime<Utc>>, model: &Model) -> Option<Duration> {
     model.read_at?.signed_duration_since(at?).to_std().ok()
 }
