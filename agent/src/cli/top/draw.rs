@@ -7,11 +7,12 @@ use std::time::Instant;
 
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect, Size};
+use ratatui::style::Style;
 use ratatui::text::Line;
 use ratatui::widgets::{Cell, Row as TableRow, Table};
 
 use super::columns::{self, Column, SPACING};
-use super::input::HELP;
+use super::input::{HELP, Help};
 use super::look::Look;
 use super::model::{Condition, Model, Row};
 use super::view::{Mode, View};
@@ -82,7 +83,7 @@ fn draw_table(frame: &mut Frame<'_>, area: Rect, view: &View, visible: &[&Row], 
             .map(|(column, width)| cells::cell(row, *column, *width, view, look));
         let drawn = TableRow::new(cells.map(Cell::from).collect::<Vec<_>>());
         let style = match row.is_active && is_live {
-            true => ratatui::style::Style::new(),
+            true => Style::new(),
             false => look.faint,
         };
         match view.selected.as_deref() == Some(row.id.as_str()) {
@@ -97,7 +98,8 @@ fn draw_table(frame: &mut Frame<'_>, area: Rect, view: &View, visible: &[&Row], 
 }
 
 fn draw_help(frame: &mut Frame<'_>, area: Rect, look: &Look) {
-    let commands = HELP.iter().map(|(keys, what)| Line::from(format!("{keys:>5}  {what}")));
+    let line = |command: &Help| Line::from(format!("{:>5}  {}", command.keys(&look.signs), command.what));
+    let commands = HELP.iter().map(line);
     let numbers = Column::ALL.iter().enumerate();
     let numbers = numbers.map(|(place, column)| Line::from(format!("{:>5}  sort by {column}", place + 1)));
     let figures = [

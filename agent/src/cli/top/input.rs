@@ -3,6 +3,7 @@
 use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
 use super::columns::Column;
+use super::look::Signs;
 use super::view::{Change, Mode};
 
 /// What is to be done.
@@ -16,18 +17,50 @@ pub(super) enum Action {
     View(Change),
 }
 
-/// The commands and what they do, the most useful first: the help line shows as many as fit.
-pub(super) const HELP: [(&str, &str); 10] = [
-    ("q", "quit"),
-    ("/", "filter"),
-    ("←→", "sort"),
-    ("r", "reverse"),
-    ("↑↓", "move"),
-    ("u", "bits or bytes"),
-    ("i", "hide idle"),
-    ("?", "help"),
-    ("1-9", "sort by a column"),
-    ("Esc", "clear the filter"),
+/// A command, for the help.
+#[derive(Debug)]
+pub(super) struct Help {
+    arrows: Option<&'static str>,
+    letters: &'static str,
+    /// What it does.
+    pub(super) what: &'static str,
+}
+
+impl Help {
+    const fn new(letters: &'static str, what: &'static str) -> Self {
+        Self {
+            arrows: None,
+            letters,
+            what,
+        }
+    }
+
+    const fn with_arrows(arrows: &'static str, letters: &'static str, what: &'static str) -> Self {
+        Self {
+            arrows: Some(arrows),
+            letters,
+            what,
+        }
+    }
+
+    /// The keys that give it, in signs that can be shown.
+    pub(super) fn keys(&self, signs: &Signs) -> &'static str {
+        self.arrows.filter(|_| signs.are_unicode).unwrap_or(self.letters)
+    }
+}
+
+/// The commands, the most useful first: the help line shows as many as fit.
+pub(super) const HELP: [Help; 10] = [
+    Help::new("q", "quit"),
+    Help::new("/", "filter"),
+    Help::with_arrows("←→", "<>", "sort"),
+    Help::new("r", "reverse"),
+    Help::with_arrows("↑↓", "jk", "move"),
+    Help::new("u", "bits or bytes"),
+    Help::new("i", "hide idle"),
+    Help::new("?", "help"),
+    Help::new("1-9", "sort by a column"),
+    Help::new("Esc", "clear the filter"),
 ];
 
 /// What `key` means in this mode; nothing where it means nothing.
@@ -143,13 +176,15 @@ mod tests {
 
     #[test]
     fn every_key_of_the_help_line_means_something() {
-        for (keys, what) in HELP {
+        let letters = HELP.iter().map(|command| (command.letters, command.what));
+        let arrows = HELP.iter().filter_map(|command| Some((command.arrows?, command.what)));
+        for (keys, what) in letters.chain(arrows) {
             let codes = match keys {
                 "←→" => vec![KeyCode::Left, KeyCode::Right],
                 "↑↓" => vec![KeyCode::Up, KeyCode::Down],
                 "1-9" => ('1'..='9').map(KeyCode::Char).collect(),
                 "Esc" => vec![KeyCode::Esc],
-                one => one.chars().map(KeyCode::Char).collect(),
+                letters => letters.chars().map(KeyCode::Char).collect(),
             };
             for code in codes {
                 assert!(pressed(Mode::Table, code).is_some(), "{keys} for {what}");

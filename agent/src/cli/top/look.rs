@@ -22,6 +22,8 @@ pub(super) struct Look {
 /// Characters beyond letters and figures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Signs {
+    /// Whether there are arrows.
+    pub(super) are_unicode: bool,
     /// From nothing to the most.
     pub(super) levels: &'static [char],
     pub(super) descending: &'static str,
@@ -35,6 +37,7 @@ pub(super) struct Signs {
 
 /// For terminals that show any character.
 const UNICODE: Signs = Signs {
+    are_unicode: true,
     levels: &[' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'],
     descending: "▼",
     ascending: "▲",
@@ -45,6 +48,7 @@ const UNICODE: Signs = Signs {
 
 /// For those that show ASCII only.
 const ASCII: Signs = Signs {
+    are_unicode: false,
     levels: &[' ', '.', ':', '-', '=', '+', '*', '#', '@'],
     descending: "v",
     ascending: "^",
