@@ -9,6 +9,9 @@ use tempfile::TempDir;
 use crate::namespace::Namespace;
 use crate::{command, wait};
 
+/// The whole terminal is the program's.
+const SETTINGS: &str = "set -g status off\nset -g default-terminal screen-256color\n";
+
 /// A terminal, closed with everything in it when dropped.
 #[derive(Debug)]
 pub struct Terminal {
@@ -24,27 +27,18 @@ impl Terminal {
         let terminal = Self {
             folder: tempfile::tempdir()?,
         };
-        let script = terminal.folder.path().join("script");
+        let (script, settings) = (
+            terminal.folder.path().join("script"),
+            terminal.folder.path().join("settings"),
+        );
         fs::write(&script, terminal.script(program)?)?;
+        fs::write(&settings, SETTINGS)?;
         let shown = format!("sh {}", quoted(&script.display().to_string()));
         let (width, height) = (size.0.to_string(), size.1.to_string());
-        let new = [
-            "-u",
-            "-f",
-            "/dev/null",
-            "new-session",
-            "-d",
-            "-x",
-            &width,
-            "-y",
-            &height,
-        ];
         let mut tmux = terminal.tmux();
-        tmux.args(new)
-            .arg(shown)
-            .env("LC_ALL", "C.UTF-8")
-            .env_remove("TMUX")
-            .env_remove("NO_COLOR");
+        tmux.arg("-u").arg("-f").arg(&settings);
+        tmux.args(["new-session", "-d", "-x", &width, "-y", &height]).arg(shown);
+        tmux.env("LC_ALL", "C.UTF-8").env_remove("TMUX").env_remove("NO_COLOR");
         host.enter(|| command::output(&mut tmux))?;
         Ok(terminal)
     }
