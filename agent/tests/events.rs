@@ -417,7 +417,7 @@ async fn a_restored_ledger_says_so_under_a_number_that_no_event_has_had() {
     let lost = all(&store).await[0].id;
     store.close().await.unwrap();
 
-    restore(&backup, lab.folder.path(), chrono::Utc::now()).unwrap();
+    restore(&backup, lab.folder.path(), chrono::Utc::now(), &mut |_| {}).unwrap();
     let store = lab.start();
     let told = all(&store).await;
     assert_eq!(told[0].action, "restore_ledger");

@@ -471,7 +471,7 @@ async fn a_restore_sends_followers_to_a_snapshot() {
     }
     store.close().await.unwrap();
 
-    portmeter::store::restore(&backup, lab.folder.path(), Utc::now()).unwrap();
+    portmeter::store::restore(&backup, lab.folder.path(), Utc::now(), &mut |_| {}).unwrap();
     lab.kernel.pass(10_001, 1);
     let store = Arc::new(lab.start());
     let followed = store.bookings_after(collector.sequence, None).await;

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// A word, and where alone in the product's sources it may stand.
-const DOORS: [(&str, &[&str]); 16] = [
+const DOORS: [(&str, &[&str]); 18] = [
     ("aya::", &["agent/src/kernel/"]),
     ("use aya", &["agent/src/kernel/"]),
     ("unsafe {", &["agent/src/kernel/"]),
@@ -24,6 +24,8 @@ const DOORS: [(&str, &[&str]); 16] = [
     ("sd_notify", &["gateway/daemon/src/service_manager.rs"]),
     ("tracing_subscriber", &["gateway/daemon/src/log.rs"]),
     ("figment", &["gateway/daemon/src/configuration/"]),
+    ("use ratatui", &["agent/src/cli/top/"]),
+    ("use comfy_table", &["agent/src/cli/table.rs"]),
 ];
 
 #[test]

@@ -103,7 +103,7 @@ impl Backend {
     /// connects when it is first used and again whenever it has to; until then calls fail as unavailable. Call it
     /// within a tokio runtime.
     pub fn connect(address: &str, api_key: &ApiKey, tls: Option<ClientFiles>) -> Result<Self, ConnectError> {
-        let transport = Transport::connect(address, api_key, tls)?;
+        let transport = Transport::connect(address, Some(api_key), tls)?;
         Self::over(|_| Ok(transport.clone()))
     }
 

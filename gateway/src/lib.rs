@@ -105,4 +105,4 @@ pub use gateway::{GatewayConfig, LiveConfig, PanelAuth};
 pub use requests::{REQUEST_FAMILIES, RequestFigures};
 pub use routes::{RouteLine, measured_router, route_lines, router};
 pub use server::{Limits, Server, serve};
-pub use transport::{ConnectError, InvalidAddress, LocalService};
+pub use transport::{ConnectError, InvalidAddress, LocalService, Transport};

@@ -42,25 +42,29 @@ type Request = http::Request<Body>;
 type Response = http::Response<Body>;
 type LocalFuture = BoxFuture<Response, Infallible>;
 
-/// A way to the agent. Cheap to clone: a pointer or a channel's handle.
+/// A way to the agent, which every generated client can be built over. Cheap to clone: a pointer or a channel's handle.
 #[derive(Clone)]
-pub(crate) enum Transport {
+pub struct Transport(Way);
+
+#[derive(Clone)]
+enum Way {
     /// The service itself.
     Local(Arc<dyn LocalService>),
-    /// A channel, and the API key that goes with each call.
-    Remote(Channel, HeaderValue),
+    /// A channel, and the API key that goes with each call, where there is one.
+    Remote(Channel, Option<HeaderValue>),
 }
 
 impl Transport {
     /// A transport to `service`, the generated server half of one gRPC service.
     pub(crate) fn in_process(service: impl LocalService) -> Self {
-        Self::Local(Arc::new(service))
+        Self(Way::Local(Arc::new(service)))
     }
 
     /// A transport to the agent at `address`; see [`InvalidAddress`] for the forms an address has. One at `https://`
-    /// needs `tls`, and no other has it. It connects when it is first used, so this succeeds whether or not an agent is
-    /// there. Needs a tokio runtime around it.
-    pub(crate) fn connect(address: &str, api_key: &ApiKey, tls: Option<ClientFiles>) -> Result<Self, ConnectError> {
+    /// needs `tls`, and no other has it; a unix socket alone needs no `api_key`. It connects when it is first used, and
+    /// anew whenever the connection has gone, so this succeeds whether or not an agent is there. Needs a tokio runtime
+    /// around it.
+    pub fn connect(address: &str, api_key: Option<&ApiKey>, tls: Option<ClientFiles>) -> Result<Self, ConnectError> {
         let (endpoint, tls) = match (address.strip_prefix("https://"), tls) {
             (None, None) => (endpoint(address)?, None),
             (None, Some(_)) => return Err(ConnectError::NoTls(address.to_owned())),
@@ -83,10 +87,15 @@ impl Transport {
                 async move { open(&authority, &tls).await.map(TokioIo::new) }
             })),
         };
-        let mut api_key = HeaderValue::from_str(api_key.expose()).expect("an API key holds visible ASCII only");
-        api_key.set_sensitive(true);
-        Ok(Self::Remote(channel, api_key))
+        Ok(Self(Way::Remote(channel, api_key.map(metadata))))
     }
+}
+
+/// The API key as it is sent.
+fn metadata(api_key: &ApiKey) -> HeaderValue {
+    let mut value = HeaderValue::from_str(api_key.expose()).expect("an API key holds visible ASCII only");
+    value.set_sensitive(true);
+    value
 }
 
 impl Service<Request> for Transport {
@@ -95,17 +104,19 @@ impl Service<Request> for Transport {
     type Future = Either<MapErr<LocalFuture, fn(Infallible) -> Self::Error>, ResponseFuture>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        match self {
-            Self::Local(_) => Poll::Ready(Ok(())),
-            Self::Remote(channel, _) => channel.poll_ready(context),
+        match &mut self.0 {
+            Way::Local(_) => Poll::Ready(Ok(())),
+            Way::Remote(channel, _) => channel.poll_ready(context),
         }
     }
 
     fn call(&mut self, mut request: Request) -> Self::Future {
-        match self {
-            Self::Local(service) => Either::Left(service.call(request).map_err(|never| match never {})),
-            Self::Remote(channel, api_key) => {
-                request.headers_mut().insert(METADATA_NAME, api_key.clone());
+        match &mut self.0 {
+            Way::Local(service) => Either::Left(service.call(request).map_err(|never| match never {})),
+            Way::Remote(channel, api_key) => {
+                if let Some(api_key) = api_key {
+                    request.headers_mut().insert(METADATA_NAME, api_key.clone());
+                }
                 Either::Right(channel.call(request))
             }
         }

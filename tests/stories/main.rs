@@ -10,6 +10,7 @@ mod big_tcp;
 mod bystanders;
 mod changes;
 mod checks;
+mod command_line;
 mod connections;
 mod containers;
 mod contract;
@@ -54,6 +55,7 @@ mod settings;
 mod stopping;
 mod system;
 mod tls;
+mod top;
 mod transfer;
 mod untouched;
 mod upgrades;
@@ -79,7 +81,7 @@ type Story = (&'static str, fn() -> Result<()>);
 /// The programs that stories call, beside the product.
 const TOOLS: &[&str] = &[
     "bash", "bpftool", "clang", "curl", "ethtool", "ip", "jq", "nft", "nsenter", "openssl", "python3", "script", "setpriv",
-    "ss", "tc", "tcpdump", "unshare",
+    "ss", "tc", "tcpdump", "tmux", "unshare",
 ];
 
 fn main() -> ExitCode {
@@ -114,6 +116,8 @@ fn main() -> ExitCode {
         ("faces", faces::STORIES),
         ("documented", documented::STORIES),
         ("grpc_clients", grpc_clients::STORIES),
+        ("command_line", command_line::STORIES),
+        ("top", top::STORIES),
         ("contract::walk", contract::walk::STORIES),
         ("contract::refusals", contract::refusals::STORIES),
         ("contract::bot", contract::bot::STORIES),

@@ -33,10 +33,9 @@ pub(super) async fn run(arguments: Arguments) -> Result<()> {
         .data_dir;
     // A signal ends the copy between two steps, so that nothing of it stays behind.
     let shutdown = super::shutdown_on_signal()?;
-    let bar = progress::bar("{bar:40} {percent:>3} %  {eta} left");
+    let bar = progress::copying_bar();
     let mut each_step = |progress: CopyProgress| {
-        bar.set_length(progress.pages);
-        bar.set_position(progress.copied_pages);
+        progress::show_copy(&bar, progress);
         if shutdown.is_cancelled() {
             return ControlFlow::Break(());
         }

@@ -1,4 +1,4 @@
-//! `portmeter events`: what happened, from the running agent through its unix socket.
+//! `portmeter events`: what happened, from a running agent.
 
 use std::io::Write as _;
 
@@ -9,7 +9,7 @@ use portmeter_proto::v1::{Event, EventSeverity, ListEventsRequest, WatchEventsRe
 use serde_json::json;
 
 use super::moment::moment;
-use super::running_agent::{RunningAgent, refusal};
+use super::running_agent::{ANSWER_BYTES_MAX, RunningAgent, refusal};
 
 /// Which agent, and how events are shown.
 #[derive(Debug, clap::Args)]
@@ -28,7 +28,8 @@ pub(super) struct Arguments {
 }
 
 pub(super) async fn run(arguments: Arguments) -> Result<()> {
-    let mut client = EventServiceClient::new(arguments.agent.connect().await?);
+    let mut client =
+        EventServiceClient::new(arguments.agent.connect().await?).max_decoding_message_size(ANSWER_BYTES_MAX);
     // One at least, to know where to go on from.
     let request = ListEventsRequest {
         page_size: arguments.count.max(1),

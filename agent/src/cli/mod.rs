@@ -3,9 +3,12 @@
 mod backup;
 mod certificates;
 mod check_config;
+mod chosen_key;
 mod doctor;
 mod events;
 mod export;
+mod figures;
+mod history;
 mod import;
 mod key;
 mod moment;
@@ -15,6 +18,9 @@ mod progress;
 mod reality;
 mod restore;
 mod running_agent;
+mod status;
+mod table;
+mod top;
 mod uninstall;
 
 use std::net::SocketAddr;
@@ -64,7 +70,13 @@ enum Command {
     /// Make certificates for an agent and a gateway that are apart
     #[command(subcommand)]
     Certificates(certificates::Arguments),
-    /// List, make, change and remove keys of the running agent, and show their links
+    /// Show how a running agent is: kernel programs, ledger, core, keys; exit status 1 when it is not ready
+    Status(status::Arguments),
+    /// Watch ports and keys live: rates, totals of today and of the month, connections
+    Top(top::Arguments),
+    /// Show what keys moved in the past, by day or month
+    History(history::Arguments),
+    /// List, make, change and remove keys of a running agent, and show their links
     Key(key::Arguments),
     /// Show what happened, and follow it
     Events(events::Arguments),
@@ -163,6 +175,9 @@ pub fn run(arguments: Arguments) -> Result<()> {
         Command::Backup(arguments) => runtime()?.block_on(backup::run(arguments)),
         Command::Restore(arguments) => restore::run(arguments),
         Command::Certificates(arguments) => certificates::run(arguments),
+        Command::Status(arguments) => runtime()?.block_on(status::run(arguments)),
+        Command::Top(arguments) => runtime()?.block_on(top::run(arguments)),
+        Command::History(arguments) => runtime()?.block_on(history::run(arguments)),
         Command::Key(arguments) => runtime()?.block_on(key::run(arguments)),
         Command::Events(arguments) => runtime()?.block_on(events::run(arguments)),
         Command::Reality(arguments) => runtime()?.block_on(reality::run(arguments)),

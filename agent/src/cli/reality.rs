@@ -1,10 +1,11 @@
-//! `portmeter reality …`: the REALITY identity that links carry, through the running agent's unix socket.
+//! `portmeter reality …`: the REALITY identity that links carry, from a running agent.
 
 use anyhow::{Context, Result};
 use clap::Subcommand;
 use portmeter_proto::v1::xray_service_client::XrayServiceClient;
 use portmeter_proto::v1::{GetRealityRequest, RotateRealityRequest};
 
+use super::chosen_key::key_id;
 use super::moment::moment;
 use super::running_agent::{RunningAgent, refusal};
 
@@ -23,7 +24,7 @@ enum Command {
     Show,
     /// Make a new short id, for the server or for one key; links change
     Rotate {
-        /// The key's id or uuid [default: the server's own identity]
+        /// The key's id, uuid, port, name or alias [default: the server's own identity]
         #[arg(long, value_name = "KEY")]
         key: Option<String>,
         /// Make a new private key as well: an inbound has room for one alone, so old links end at once
@@ -36,7 +37,8 @@ enum Command {
 }
 
 pub(super) async fn run(arguments: Arguments) -> Result<()> {
-    let mut client = XrayServiceClient::new(arguments.agent.connect().await?);
+    let transport = arguments.agent.connect().await?;
+    let mut client = XrayServiceClient::new(transport.clone());
     match arguments.command {
         Command::Show => {
             let answer = client.get_reality(GetRealityRequest {}).await.map_err(refusal)?;
@@ -52,8 +54,12 @@ pub(super) async fn run(arguments: Arguments) -> Result<()> {
             private_key,
             grace,
         } => {
+            let key_id = match key {
+                Some(key) => key_id(&transport, &key).await?,
+                None => String::new(),
+            };
             let request = RotateRealityRequest {
-                key_id: key.unwrap_or_default(),
+                key_id,
                 private_key,
                 grace_seconds: if private_key { 0 } else { grace },
             };

@@ -7,8 +7,8 @@ use anyhow::{Result, ensure};
 use chrono::Utc;
 use clap::Args;
 
-use super::Place;
 use super::backup::facts;
+use super::{Place, progress};
 use crate::config;
 use crate::instance::{DataLock, Undo};
 use crate::rights;
@@ -32,7 +32,10 @@ pub(super) fn run(arguments: Arguments) -> Result<()> {
         .data_dir;
     let file = arguments.file;
     // Before anything is made or locked.
-    let found = store::check_backup(&file)?;
+    let spinner = progress::spinner("checking the backup");
+    let checked = store::check_backup(&file);
+    spinner.finish_and_clear();
+    let found = checked?;
     if arguments.dry_run {
         println!("{} can be restored: {}", file.display(), facts(&found));
         return Ok(());
@@ -40,7 +43,11 @@ pub(super) fn run(arguments: Arguments) -> Result<()> {
     check_owner(&folder)?;
     let mut undo = Undo::default();
     let _lock = DataLock::take(&folder, &mut undo)?;
-    let restored = store::restore(&file, &folder, Utc::now())?;
+    let bar = progress::copying_bar();
+    let mut each_step = |progress| progress::show_copy(&bar, progress);
+    let restored = store::restore(&file, &folder, Utc::now(), &mut each_step);
+    bar.finish_and_clear();
+    let restored = restored?;
     undo.keep();
     let kept = restored.kept.map_or_else(
         || "there was none before".to_owned(),

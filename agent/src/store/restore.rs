@@ -21,7 +21,7 @@ use rusqlite::{Connection, params};
 use uuid::Uuid;
 
 use super::backup::{BackupError, BackupFacts, examine, sync_folder};
-use super::copy::copy_ledger;
+use super::copy::{CopyProgress, copy_ledger};
 use super::inspect::{is_at_rest, open_read_only};
 use super::kept::{KEPT_PREFIX, fold_log, keep};
 use super::open::{self, OpenError};
@@ -127,8 +127,13 @@ pub fn check_backup(file: &Path) -> Result<BackupFacts, RestoreError> {
     checked.map_err(|error| refusal(error, file))
 }
 
-/// Makes `file` the ledger of `folder`, whose lock the caller holds.
-pub fn restore(file: &Path, folder: &Path, now: DateTime<Utc>) -> Result<Restored, RestoreError> {
+/// Makes `file` the ledger of `folder`, whose lock the caller holds. `each_step` is told how far the copy is.
+pub fn restore(
+    file: &Path,
+    folder: &Path,
+    now: DateTime<Utc>,
+    each_step: &mut dyn FnMut(CopyProgress),
+) -> Result<Restored, RestoreError> {
     let ledger = folder.join(open::FILE_NAME);
     if is_same_file(file, &ledger) {
         return Err(RestoreError::IsTheLedger(file.to_owned()));
@@ -137,7 +142,10 @@ pub fn restore(file: &Path, folder: &Path, now: DateTime<Utc>) -> Result<Restore
     forget_unfinished(folder, &ledger)?;
     let workshop = Workshop::make(folder)?;
     let made = workshop.path.join(open::FILE_NAME);
-    let go_on = &mut |_| ControlFlow::Continue(());
+    let go_on = &mut |progress| {
+        each_step(progress);
+        ControlFlow::Continue(())
+    };
     copy_ledger(file, &made, go_on).map_err(|error| match error {
         BackupError::Ledger(error) => refusal(error, file),
         other => RestoreError::Copy(other),
@@ -326,7 +334,7 @@ mod tests {
     }
 
     fn restore_at_noon(file: &Path, folder: &Path) -> Result<Restored, RestoreError> {
-        restore(file, folder, NOON.parse().unwrap())
+        restore(file, folder, NOON.parse().unwrap(), &mut |_| {})
     }
 
     fn key_count(file: &Path) -> u32 {

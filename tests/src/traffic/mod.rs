@@ -9,6 +9,7 @@ pub mod background;
 pub mod fragments;
 pub mod frames;
 pub mod held;
+pub mod paced;
 pub mod payload;
 pub mod settle;
 pub mod steady;

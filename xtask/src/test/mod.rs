@@ -38,6 +38,7 @@ const TOOLS: &[(&str, &str)] = &[
     ("systemd-analyze", "systemd"),
     ("tc", "iproute2"),
     ("tcpdump", "tcpdump"),
+    ("tmux", "tmux"),
     ("unshare", "util-linux"),
 ];
 

@@ -4,20 +4,20 @@ use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use portmeter_proto::v1::key_service_client::KeyServiceClient;
+use portmeter_gateway::Transport;
 use portmeter_proto::v1::{GetKeyLinkRequest, GetKeyLinkResponse, GetKeyQrCodeRequest, QrCodeFormat};
 use serde_json::json;
 use tempfile::NamedTempFile;
-use tonic::transport::Channel;
 
-use super::output;
+use super::{Chosen, Client, output};
+use crate::cli::chosen_key::key_id;
 use crate::cli::running_agent::refusal;
 use crate::xray::qr;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
-    /// The key's id or uuid
-    key: String,
+    #[command(flatten)]
+    chosen: Chosen,
     /// Show the link as a QR code, too
     #[arg(long)]
     qr: bool,
@@ -30,12 +30,18 @@ pub(super) struct Arguments {
 }
 
 /// What is to be shown.
-pub(super) async fn run(client: &mut KeyServiceClient<Channel>, arguments: Arguments, is_json: bool) -> Result<String> {
+pub(super) async fn run(
+    transport: &Transport,
+    client: &mut Client,
+    arguments: Arguments,
+    is_json: bool,
+) -> Result<String> {
     anyhow::ensure!(
         !(is_json && arguments.qr),
         "--json goes without --qr, which is for people"
     );
-    let Arguments { key, qr, svg, png } = arguments;
+    let Arguments { chosen, qr, svg, png } = arguments;
+    let key = key_id(transport, &chosen.key).await?;
     let file = match (svg, png) {
         (Some(file), _) => Some((file, QrCodeFormat::Svg)),
         (None, png) => png.map(|file| (file, QrCodeFormat::Png)),
@@ -55,7 +61,7 @@ pub(super) async fn run(client: &mut KeyServiceClient<Channel>, arguments: Argum
     Ok(text)
 }
 
-async fn link(client: &mut KeyServiceClient<Channel>, key: &str, is_json: bool) -> Result<String> {
+async fn link(client: &mut Client, key: &str, is_json: bool) -> Result<String> {
     let request = GetKeyLinkRequest { key_id: key.to_owned() };
     let answer = client.get_key_link(request).await.map_err(refusal)?.into_inner();
     Ok(match is_json {
@@ -72,7 +78,7 @@ fn as_json(answer: &GetKeyLinkResponse) -> String {
     }))
 }
 
-async fn picture(client: &mut KeyServiceClient<Channel>, key: &str, format: QrCodeFormat) -> Result<Vec<u8>> {
+async fn picture(client: &mut Client, key: &str, format: QrCodeFormat) -> Result<Vec<u8>> {
     let request = GetKeyQrCodeRequest {
         key_id: key.to_owned(),
         format: format.into(),

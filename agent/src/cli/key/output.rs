@@ -1,19 +1,31 @@
 //! Keys as people and programs read them.
 
-use std::fmt::Write;
-
 use chrono::{DateTime, Utc};
 use portmeter_proto::v1::Key;
 use serde_json::{Value, json};
 
+use crate::cli::figures::{full_name, printable};
 use crate::cli::moment::moment;
+use crate::cli::table::{Layout, Table, facts};
 
-/// Several keys: a table, or a list as JSON.
-pub(super) fn keys(keys: &[Key], is_json: bool) -> String {
+/// Several keys: a table, within a width where there is one, or a list as JSON.
+pub(super) fn keys(keys: &[Key], is_json: bool, width: Option<u16>) -> String {
     match is_json {
         true => line(&Value::from_iter(keys.iter().map(value))),
-        false => table(keys),
+        false => table(keys, width),
     }
+}
+
+/// One key for people: everything about it but its uuid.
+pub(super) fn key(key: &Key) -> String {
+    facts(&[
+        ("id", key.id.clone()),
+        ("name", printable(&key.name)),
+        ("alias", or_dash(printable(&key.alias))),
+        ("port", port(key)),
+        ("state", state(key).to_owned()),
+        ("created", created(key, "%Y-%m-%d %H:%M:%S UTC")),
+    ])
 }
 
 /// One key as JSON.
@@ -43,17 +55,42 @@ fn created_at(key: &Key) -> Option<DateTime<Utc>> {
     moment(key.created_at?)
 }
 
-fn table(keys: &[Key]) -> String {
-    let mut text = format!("{:<36}  {:>5}  {:<8}  {:<10}  NAME\n", "ID", "PORT", "STATE", "CREATED");
+fn table(keys: &[Key], width: Option<u16>) -> String {
+    let mut table = Table::new(&[
+        ("ID", Layout::Left),
+        ("PORT", Layout::Right),
+        ("STATE", Layout::Left),
+        ("CREATED", Layout::Left),
+        ("NAME", Layout::Text),
+    ]);
     for key in keys {
-        let port = key.port.map_or_else(|| "-".to_owned(), |port| port.to_string());
-        let state = if key.is_active { "enabled" } else { "disabled" };
-        let created = created_at(key).map_or_else(|| "-".to_owned(), |at| at.format("%Y-%m-%d").to_string());
         // A name is anybody's text: it must not steer the terminal.
-        let name = key.name.escape_debug();
-        let _ = writeln!(text, "{:<36}  {port:>5}  {state:<8}  {created:<10}  {name}", key.id);
+        let name = full_name(&key.name, &key.alias);
+        table.row([
+            key.id.clone(),
+            port(key),
+            state(key).to_owned(),
+            created(key, "%Y-%m-%d"),
+            name,
+        ]);
     }
-    text
+    table.text(width)
+}
+
+fn port(key: &Key) -> String {
+    key.port.map_or_else(|| "-".to_owned(), |port| port.to_string())
+}
+
+fn state(key: &Key) -> &'static str {
+    if key.is_active { "enabled" } else { "disabled" }
+}
+
+fn created(key: &Key, format: &str) -> String {
+    created_at(key).map_or_else(|| "-".to_owned(), |at| at.format(format).to_string())
+}
+
+fn or_dash(text: String) -> String {
+    if text.is_empty() { "-".to_owned() } else { text }
 }
 
 #[cfg(test)]
@@ -62,7 +99,7 @@ mod tests {
 
     use super::*;
 
-    fn key() -> Key {
+    fn one() -> Key {
         Key {
             id: "db5b5fab-8f4d-4e27-9da1-494c73cf256d".to_owned(),
             uuid: "73ab4876-7734-47c1-87fd-e805ec99108d".to_owned(),
@@ -83,18 +120,24 @@ mod tests {
             port: None,
             created_at: None,
             is_active: true,
-            ..key()
+            alias: String::new(),
+            ..one()
         };
-        let text = keys(&[key(), nowhere], false);
+        let text = keys(&[one(), nowhere], false, None);
         let lines: Vec<_> = text.lines().collect();
         assert_eq!(
             lines,
             [
                 "ID                                     PORT  STATE     CREATED     NAME",
-                "db5b5fab-8f4d-4e27-9da1-494c73cf256d  10001  disabled  2025-08-05  a\\u{1b}[2J\\n\\\"b\\\"",
-                "db5b5fab-8f4d-4e27-9da1-494c73cf256d      -  enabled   -           a\\u{1b}[2J\\n\\\"b\\\"",
+                "db5b5fab-8f4d-4e27-9da1-494c73cf256d  10001  disabled  2025-08-05  a\\u{1b}[2J\\n\"b\" (Zoë)",
+                "db5b5fab-8f4d-4e27-9da1-494c73cf256d      -  enabled   -           a\\u{1b}[2J\\n\"b\"",
             ]
         );
+        let shown = key(&one());
+        assert!(shown.contains("created  2025-08-05 12:00:00 UTC\n"), "{shown}");
+        for text in [text, shown] {
+            assert!(!text.contains("73ab4876"), "{text}");
+        }
     }
 
     #[test]
@@ -108,11 +151,11 @@ mod tests {
             "port": 10_001,
             "alias": "Zoë",
         });
-        let one = key_as_json(&key());
-        assert_eq!(serde_json::from_str::<Value>(&one).unwrap(), expected);
-        let list = keys(&[key()], true);
+        let single = key_as_json(&one());
+        assert_eq!(serde_json::from_str::<Value>(&single).unwrap(), expected);
+        let list = keys(&[one()], true, None);
         assert_eq!(serde_json::from_str::<Value>(&list).unwrap(), json!([expected]));
-        assert_eq!((one.lines().count(), list.lines().count()), (1, 1));
-        assert_eq!(keys(&[], true), "[]\n");
+        assert_eq!((single.lines().count(), list.lines().count()), (1, 1));
+        assert_eq!(keys(&[], true, None), "[]\n");
     }
 }
