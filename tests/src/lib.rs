@@ -24,6 +24,7 @@ pub mod foreign;
 pub mod grpc;
 pub mod grpc_clients;
 pub mod layout_1;
+pub mod ledger_file;
 pub mod ledger_view;
 pub mod metrics;
 pub mod mirror;
