@@ -5,14 +5,20 @@ mod bench;
 mod buf;
 mod check;
 mod codegen;
+mod checkout;
 mod command;
+mod deny;
 mod ebpf;
 mod fuzz;
 mod grpc_clients;
 mod kernel;
 mod parts;
 mod python;
+mod release;
+mod reproducible;
+mod sbom;
 mod schemathesis;
+mod soak;
 mod test;
 mod tools;
 mod xray;
@@ -34,7 +40,7 @@ struct Arguments {
 enum Command {
     /// Measure what the project promises.
     Bench(bench::Arguments),
-    /// Check formatting, lints, the .proto files, generated code and the kernel object.
+    /// Check formatting, lints, the .proto files, generated code, the kernel object and the dependencies.
     Check(check::Arguments),
     /// Generate the Rust code of the .proto files (no protoc needed).
     Codegen(codegen::Arguments),
@@ -42,8 +48,16 @@ enum Command {
     Ebpf(ebpf::Arguments),
     /// Fuzz the packet parser and the REST routes.
     Fuzz(fuzz::Arguments),
+    /// Build the program as it is handed out, with its list of parts.
+    Release(release::Arguments),
+    /// Build that twice at different places and compare the two.
+    Reproducible(reproducible::Arguments),
+    /// Write the list of everything that the program is made of (CycloneDX).
+    Sbom(sbom::Arguments),
     /// Ask a real agent whatever its OpenAPI document allows, and what it does not.
     Schemathesis(schemathesis::Arguments),
+    /// Keep a real agent under load, restarts and kills for minutes, and compare every byte.
+    Soak(soak::Arguments),
     /// Install what the tests need and run all of them.
     Test(test::Arguments),
 }
@@ -55,7 +69,11 @@ fn main() -> Result<()> {
         Command::Codegen(arguments) => codegen::run(&arguments),
         Command::Ebpf(arguments) => ebpf::run(&arguments),
         Command::Fuzz(arguments) => fuzz::run(&arguments),
+        Command::Release(arguments) => release::run(&arguments),
+        Command::Reproducible(arguments) => reproducible::run(&arguments),
+        Command::Sbom(arguments) => sbom::run(&arguments),
         Command::Schemathesis(arguments) => schemathesis::run(&arguments),
+        Command::Soak(arguments) => soak::run(&arguments),
         Command::Test(arguments) => test::run(&arguments),
     }
 }

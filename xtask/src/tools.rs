@@ -64,6 +64,23 @@ pub(crate) fn tools_folder() -> Result<PathBuf> {
         .context("there is no home folder to keep tools in: set PORTMETER_TOOLS_DIR")
 }
 
+/// The program of a crate, built at a pinned version with the versions that its makers built it with, if it is not there
+/// yet; that takes minutes.
+pub(crate) fn cargo_program(name: &str, version: &str) -> Result<PathBuf> {
+    let folder = tools_folder()?.join(format!("{name}-{version}"));
+    let program = folder.join("bin").join(name);
+    if !program.exists() {
+        println!("building {name} {version}");
+        command::run(
+            command::cargo()
+                .args(["install", name, "--locked", "--quiet", "--version", version, "--root"])
+                .arg(&folder),
+        )
+        .with_context(|| format!("installing {name}"))?;
+    }
+    Ok(program)
+}
+
 fn apt_get(arguments: &[&str]) -> Result<()> {
     command::run(
         Command::new("apt-get")
