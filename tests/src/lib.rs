@@ -26,6 +26,7 @@ pub mod grpc_clients;
 pub mod layout_1;
 pub mod ledger_file;
 pub mod ledger_view;
+pub mod machine;
 pub mod metrics;
 pub mod mirror;
 pub mod namespace;
