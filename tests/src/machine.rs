@@ -3,7 +3,7 @@
 //!
 //! So a guide can be followed to the letter, with the folders and names that it has. Three programs are not what they are
 //! elsewhere (`tests/machine`): `systemctl`, which does what a unit's file says without systemd; `cargo`, which puts the
-//! binary under test where a build would; `scp`, which knows other machines of the story by name.
+//! binary under test where a build would; `scp`, which lays files ready that a story then takes to the other machine.
 
 use std::collections::BTreeSet;
 use std::env;
@@ -25,6 +25,9 @@ const STAND_INS: &str = "/opt/stand-ins";
 
 /// Where the machine's own files are, those aside that it shares with the host.
 const CHANGES: &str = "/opt/stand-ins/changes";
+
+/// Where what is to be copied to other hosts lies.
+const SENT: &str = "/opt/stand-ins/sent";
 
 /// What stands in for what.
 const PROGRAMS: [(&str, &str); 3] = [
@@ -149,6 +152,17 @@ impl<'lab> Machine<'lab> {
     pub fn follow(&self, blocks: &[&str], folder: &str) -> Result<Vec<String>> {
         let script = format!("cd {folder}\n{}", page::script(blocks));
         page::said_by_each(&self.run(&script)?, blocks.len())
+    }
+
+    /// Takes what `scp` was told to copy to `name` to that machine.
+    pub fn deliver(&self, name: &str, to: &Self) -> Result<()> {
+        let sent = self.path(&format!("{SENT}/{name}"));
+        for path in snapshot::paths_of(&sent)?.iter().filter(|path| path.is_file()) {
+            let place = to.path("/").join(path.strip_prefix(&sent)?);
+            // With its mode.
+            fs::copy(path, &place).with_context(|| format!("copying to {}", place.display()))?;
+        }
+        Ok(())
     }
 
     fn furnish(&self) -> Result<()> {

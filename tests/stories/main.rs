@@ -24,6 +24,7 @@ mod first_session;
 mod following;
 mod fragments;
 mod grpc_clients;
+mod guides;
 mod history;
 mod inspection;
 mod kernel_log;
@@ -108,6 +109,7 @@ fn main() -> ExitCode {
         ("events", events::STORIES),
         ("faces", faces::STORIES),
         ("documented", documented::STORIES),
+        ("guides", guides::STORIES),
         ("grpc_clients", grpc_clients::STORIES),
         ("contract::walk", contract::walk::STORIES),
         ("contract::refusals", contract::refusals::STORIES),
