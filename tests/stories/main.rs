@@ -55,6 +55,7 @@ mod untouched;
 mod upgrades;
 mod usage;
 mod users;
+mod versions;
 mod wire;
 mod xdp;
 mod xray;
@@ -116,6 +117,7 @@ fn main() -> ExitCode {
         ("contract::bot", contract::bot::STORIES),
         ("contract::panel", contract::panel::STORIES),
         ("metrics", metrics::STORIES),
+        ("versions", versions::STORIES),
         ("apart", apart::STORIES),
         ("inspection", inspection::STORIES),
         ("doctor", doctor::STORIES),
