@@ -4,9 +4,9 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use portmeter_tests::agent::{self, Agent};
-use portmeter_tests::command;
-use portmeter_tests::metrics;
+use portmeter_tests::doctor::Diagnosis;
 use portmeter_tests::network::Pair;
+use portmeter_tests::{command, metrics};
 
 use crate::Story;
 
@@ -33,8 +33,7 @@ fn every_face_shows_the_same_version() -> Result<()> {
     let (_, _, scraped) = metrics::get(&pair.server, "/metrics", "*/*")?;
     let line = format!("portmeter_build_info{{version=\"{VERSION}\"}} 1");
     ensure!(scraped.lines().any(|found| found == line), "no {line} in\n{scraped}");
-    let examined = command::output(&mut agent.portmeter(&["doctor"]))?;
-    ensure!(examined.contains(&format!("version {VERSION} runs")), "{examined}");
+    Diagnosis::of(&agent)?.expect("agent", "ok", &format!("version {VERSION} runs"))?;
 
     let newest = CHANGELOG.lines().find_map(|line| line.strip_prefix("## "));
     let newest = newest.and_then(|heading| heading.split(' ').next());
