@@ -253,5 +253,7 @@ fn nothing_stays(subject: &Subject<'_>) -> Result<()> {
 
 /// Whether this machine can make the namespaces that a soak needs.
 pub(crate) fn can_play() -> Result<()> {
-    Namespace::new("probe").map(drop).context("there are no network namespaces")
+    Namespace::new("probe")
+        .map(drop)
+        .context("there are no network namespaces")
 }

@@ -42,7 +42,11 @@ pub(crate) fn compare(data_folder: &Path, expected: &Expected) -> Result<()> {
         rows.iter().map(row).collect()
     };
     let keys = by_key("key_totals")?;
-    ensure!(keys == expected.keys, "the keys have {keys:?}, {:?} is theirs", expected.keys);
+    ensure!(
+        keys == expected.keys,
+        "the keys have {keys:?}, {:?} is theirs",
+        expected.keys
+    );
     let gone = by_key("deleted_keys")?;
     ensure!(
         gone.len() == expected.gone.len(),
@@ -61,8 +65,14 @@ pub(crate) fn compare(data_folder: &Path, expected: &Expected) -> Result<()> {
     let sum = |from: &str| count(&rows(&format!("SELECT {SUM} FROM {from}"))?[0]);
     let of_keys = sum("key_totals")?.and(&sum("deleted_key_totals")?);
     let in_all = of_keys.and(&sum("port_totals")?);
-    let passed = expected.passed.values().fold(Count::default(), |sum, count| sum.and(count));
-    ensure!(in_all == passed, "the ledger has {in_all:?} in all, {passed:?} has passed");
+    let passed = expected
+        .passed
+        .values()
+        .fold(Count::default(), |sum, count| sum.and(count));
+    ensure!(
+        in_all == passed,
+        "the ledger has {in_all:?} in all, {passed:?} has passed"
+    );
     for table in ["minute_rows", "hour_rows", "day_rows", "month_rows"] {
         let in_periods = sum(table)?;
         ensure!(

@@ -180,9 +180,7 @@ impl<'lab> Customer<'lab> {
 
     fn compare(&self, world: &World<'_>, held: &Held<'_>) -> Result<()> {
         let (id, passed) = (&held.key.id, world.passed_until_quiet(held.key.port)?);
-        let shown = world
-            .agent
-            .answered("a key's figures", || self.rest.count_of(id))?;
+        let shown = world.agent.answered("a key's figures", || self.rest.count_of(id))?;
         let expected = passed.since(&held.reset_at);
         ensure!(
             shown == expected,
@@ -211,7 +209,9 @@ impl<'lab> Customer<'lab> {
         };
         match self.choices.between(0..=5) {
             0 => {
-                ask("a reset", &|| self.rest.post(&format!("{path}/traffic/simple/reset"), None))?;
+                ask("a reset", &|| {
+                    self.rest.post(&format!("{path}/traffic/simple/reset"), None)
+                })?;
                 held.reset_at = world.passed(held.key.port)?;
             }
             1 => {
@@ -302,7 +302,10 @@ impl<'lab> Customer<'lab> {
         }
         if let Some(download) = download {
             let arrived = download.finish()?;
-            ensure!(!arrived.is_whole(), "a key was deleted, and its download went on to the end");
+            ensure!(
+                !arrived.is_whole(),
+                "a key was deleted, and its download went on to the end"
+            );
         }
         Ok(least)
     }

@@ -76,9 +76,9 @@ pub(crate) fn prometheus(world: &World<'_>, curtain: &Curtain) -> Result<()> {
         if curtain.has_fallen() {
             break;
         }
-        let counts = world.agent.answered("a scrape", || {
-            Scrape::of(&world.pair.server, accept)?.counts(&ports)
-        })?;
+        let counts = world
+            .agent
+            .answered("a scrape", || Scrape::of(&world.pair.server, accept)?.counts(&ports))?;
         for &port in &ports {
             let (was, is) = (count::of(&earlier, port), count::of(&counts, port));
             ensure!(is.covers(&was), "port {port} went back from {was:?} to {is:?}");

@@ -60,9 +60,9 @@ pub(crate) fn connections(world: &World<'_>, choices: &mut Choices, port: u16) -
 
 /// A customer's app for a key. A key that was made while nobody was disturbed is open already, any other opens soon.
 pub(crate) fn app<'lab>(world: &World<'lab>, rest: &Rest<'_>, key: &Key) -> Result<Client<'lab>> {
-    let shown = world.agent.answered("a key's link", || {
-        rest.shown(&format!("/api/keys/{}/config", key.id))
-    })?;
+    let shown = world
+        .agent
+        .answered("a key's link", || rest.shown(&format!("/api/keys/{}/config", key.id)))?;
     let link = Link::parse(shown["vless_url"].as_str().unwrap_or_default())?;
     Client::start(&world.pair.client, &link)
 }

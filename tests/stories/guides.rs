@@ -143,7 +143,10 @@ fn from_the_old_server() -> Result<()> {
     }
     machine.follow(&[back], "/root")?;
     machine.run("systemctl is-active old-server")?;
-    ensure!(!machine.path("/sys/fs/bpf/portmeter/default").exists(), "pins stay behind");
+    ensure!(
+        !machine.path("/sys/fs/bpf/portmeter/default").exists(),
+        "pins stay behind"
+    );
     Ok(())
 }
 
@@ -183,7 +186,12 @@ fn to_another_host() -> Result<()> {
     // The new host is the client of the network here.
     let at_new = Rest::new(&pair.client, agent::REST_ADDRESS, std::str::from_utf8(&api_key)?.trim());
     ensure!(count::of(&at_new.counts()?, PORT) == at_old, "{:?}", at_new.counts()?);
-    udp::echoed(&pair.client, &pair.server, SocketAddr::new(CLIENT_V4.into(), PORT), &[72; 10])?;
+    udp::echoed(
+        &pair.client,
+        &pair.server,
+        SocketAddr::new(CLIENT_V4.into(), PORT),
+        &[72; 10],
+    )?;
     let more = count::of(&at_new.counts()?, PORT).since(&at_old);
     let expected = Count {
         rx_bytes: 1_000,
@@ -264,10 +272,7 @@ fn with_checkout(pair: &Pair) -> Result<Machine<'_>> {
 }
 
 fn lay_checkout(machine: &Machine<'_>) -> Result<()> {
-    machine.write(
-        &format!("{CHECKOUT}/Cargo.toml"),
-        include_str!("../../Cargo.toml"),
-    )
+    machine.write(&format!("{CHECKOUT}/Cargo.toml"), include_str!("../../Cargo.toml"))
 }
 
 /// The same with the README followed until the service runs.

@@ -97,10 +97,7 @@ mod tests {
             rust_flags(&places),
             "--remap-path-prefix=/a/b=/portmeter\x1f--remap-path-prefix=/c d=/cargo"
         );
-        assert_eq!(
-            c_flags(&places[..1]),
-            "-ffile-prefix-map=/a/b=/portmeter"
-        );
+        assert_eq!(c_flags(&places[..1]), "-ffile-prefix-map=/a/b=/portmeter");
     }
 
     #[test]

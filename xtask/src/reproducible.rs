@@ -29,11 +29,17 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let folder = tempfile::Builder::new().prefix("reproducible-").tempdir_in(cache)?;
     let mut programs = Vec::new();
     for place in PLACES {
-        let (sources, target) = (folder.path().join(place).join("sources"), folder.path().join(place).join("built"));
+        let (sources, target) = (
+            folder.path().join(place).join("sources"),
+            folder.path().join(place).join("built"),
+        );
         checkout::copy_to(&sources)?;
         println!("building in {}", sources.display());
         let built = release::build(&sources, &target, &arguments.profile)?;
-        programs.push(keep(&built, &folder.path().join(format!("portmeter-{}", programs.len())))?);
+        programs.push(keep(
+            &built,
+            &folder.path().join(format!("portmeter-{}", programs.len())),
+        )?);
         // Room for the next one.
         fs::remove_dir_all(&target)?;
     }
@@ -88,7 +94,10 @@ mod tests {
 
     #[test]
     fn a_path_in_a_program_is_found() {
-        assert!(names(b"\0/home/somebody/portmeter/agent\0", Path::new("/home/somebody")));
+        assert!(names(
+            b"\0/home/somebody/portmeter/agent\0",
+            Path::new("/home/somebody")
+        ));
         assert!(!names(b"\0/portmeter/agent\0", Path::new("/home/somebody")));
     }
 

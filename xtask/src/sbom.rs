@@ -51,7 +51,10 @@ pub(crate) fn write(file: &Path) -> Result<()> {
 
 /// What the list says, in words; a list of something else is an error.
 fn facts(list: &Value) -> Result<String> {
-    let (name, version) = (&list["metadata"]["component"]["name"], &list["metadata"]["component"]["version"]);
+    let (name, version) = (
+        &list["metadata"]["component"]["name"],
+        &list["metadata"]["component"]["version"],
+    );
     let components = list["components"].as_array().context("no components")?;
     ensure!(
         list["bomFormat"] == "CycloneDX" && name == "portmeter" && version == env!("CARGO_PKG_VERSION"),
@@ -62,7 +65,11 @@ fn facts(list: &Value) -> Result<String> {
         .filter_map(|component| component["name"].as_str())
         .collect();
     ensure!(without_licence.is_empty(), "no licence is known of {without_licence:?}");
-    Ok(format!("portmeter {} and {} components", env!("CARGO_PKG_VERSION"), components.len()))
+    Ok(format!(
+        "portmeter {} and {} components",
+        env!("CARGO_PKG_VERSION"),
+        components.len()
+    ))
 }
 
 #[cfg(test)]
@@ -82,7 +89,10 @@ mod tests {
     #[test]
     fn a_list_is_told_in_words() {
         let told = facts(&list()).unwrap();
-        assert_eq!(told, format!("portmeter {} and 1 components", env!("CARGO_PKG_VERSION")));
+        assert_eq!(
+            told,
+            format!("portmeter {} and 1 components", env!("CARGO_PKG_VERSION"))
+        );
     }
 
     #[test]
