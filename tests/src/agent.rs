@@ -13,6 +13,7 @@ use std::process::{self, Child, Command, ExitStatus, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
 use nix::sys::signal::Signal;
+use serde_json::json;
 use tempfile::TempDir;
 
 use crate::grpc::Grpc;
@@ -239,6 +240,21 @@ impl<'lab> Agent<'lab> {
             "portmeter ended by itself with {status}"
         );
         Ok(())
+    }
+
+    /// Asks it over REST to begin anew, and waits until it has; the answer comes before.
+    pub fn begin_anew(&self) -> Result<()> {
+        let before = self.grpc()?.state()?.started_at;
+        let wanted = json!({ "target": "ui" });
+        let answer = self.rest.post("/api/system/restart", Some(wanted))?.expect_success()?;
+        ensure!(
+            answer == json!({"ok": true, "message": "restarted", "service": "ui"}),
+            "{answer}"
+        );
+        wait::until("the agent has begun anew", || {
+            let state = self.grpc().and_then(|grpc| grpc.state());
+            Ok(self.rest.is_ready() && state.is_ok_and(|state| state.started_at != before))
+        })
     }
 
     /// `portmeter uninstall` for this instance.

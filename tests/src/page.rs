@@ -20,6 +20,18 @@ pub fn blocks<'page>(page: &'page str, language: &str) -> Vec<&'page str> {
     blocks.filter_map(|block| block.split("```").next()).collect()
 }
 
+/// The page's blocks of one language with what stands beside it, for example where they are to be run; in order.
+pub fn blocks_with_place<'page>(page: &'page str, language: &str) -> Vec<(&'page str, &'page str)> {
+    let fence = format!("```{language}");
+    // What comes before the first fence ends in no block.
+    let parts = page.split(fence.as_str()).skip(1);
+    let block = |part: &'page str| {
+        let (place, rest) = part.split_once('\n')?;
+        Some((place.trim(), rest.split("```").next()?))
+    };
+    parts.filter_map(block).collect()
+}
+
 /// Text of a page with an agent's folders in place of the usual ones.
 pub fn about(agent: &Agent<'_>, text: &str) -> String {
     let folders = [
@@ -40,16 +52,26 @@ pub fn run_in_one_shell(
     folder: &Path,
     programs: Option<&Path>,
 ) -> Result<Vec<String>> {
-    let script: String = blocks.iter().flat_map(|block| [block, "echo '", MARK, "'\n"]).collect();
+    let script = script(blocks);
     let mut shell = Command::new("bash");
     shell
         .args(["-euo", "pipefail", "-c", &about(agent, &script)])
         .current_dir(folder)
         .env("PATH", path_with(programs)?);
     let said = agent.host().enter(|| command::output(&mut shell))?;
-    let mut said: Vec<String> = said.split(&format!("{MARK}\n")).map(str::to_owned).collect();
+    said_by_each(&said, blocks.len())
+}
+
+/// Blocks as one script, whose output [`said_by_each`] takes apart.
+pub fn script(blocks: &[&str]) -> String {
+    blocks.iter().flat_map(|block| [block, "echo '", MARK, "'\n"]).collect()
+}
+
+/// What each of so many blocks has written.
+pub fn said_by_each(output: &str, count: usize) -> Result<Vec<String>> {
+    let mut said: Vec<String> = output.split(&format!("{MARK}\n")).map(str::to_owned).collect();
     let rest = said.pop().unwrap_or_default();
-    ensure!(rest.is_empty() && said.len() == blocks.len(), "{said:#?}\n{rest}");
+    ensure!(rest.is_empty() && said.len() == count, "{said:#?}\n{rest}");
     Ok(said)
 }
 

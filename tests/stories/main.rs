@@ -25,6 +25,7 @@ mod first_session;
 mod following;
 mod fragments;
 mod grpc_clients;
+mod guides;
 mod history;
 mod inspection;
 mod kernel_log;
@@ -61,6 +62,7 @@ mod untouched;
 mod upgrades;
 mod usage;
 mod users;
+mod versions;
 mod wire;
 mod xdp;
 mod xray;
@@ -115,6 +117,7 @@ fn main() -> ExitCode {
         ("events", events::STORIES),
         ("faces", faces::STORIES),
         ("documented", documented::STORIES),
+        ("guides", guides::STORIES),
         ("grpc_clients", grpc_clients::STORIES),
         ("command_line", command_line::STORIES),
         ("top", top::STORIES),
@@ -124,6 +127,7 @@ fn main() -> ExitCode {
         ("contract::panel", contract::panel::STORIES),
         ("metrics", metrics::STORIES),
         ("monitoring", monitoring::STORIES),
+        ("versions", versions::STORIES),
         ("apart", apart::STORIES),
         ("inspection", inspection::STORIES),
         ("doctor", doctor::STORIES),

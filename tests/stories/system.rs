@@ -15,7 +15,7 @@ use portmeter_tests::rest::Answer;
 use portmeter_tests::traffic::background::Background;
 use portmeter_tests::traffic::settle;
 use portmeter_tests::xray::{Client, Site, Supervised};
-use portmeter_tests::{command, exactness, wait};
+use portmeter_tests::{exactness, ledger_file, wait};
 use serde_json::{Value, json};
 
 use crate::Story;
@@ -151,7 +151,7 @@ fn an_agent_begins_anew_under_traffic(change: fn(&mut Agent<'_>) -> Result<()>) 
     let life = agent.grpc()?.state()?.map_life;
     let process = agent.process_id()?;
     for _ in 0..2 {
-        begin_anew(&agent)?;
+        agent.begin_anew()?;
         ensure!(agent.grpc()?.state()?.map_life == life, "other counters");
         stream.wait_for(PASSES)?;
     }
@@ -195,7 +195,7 @@ fn the_core_goes_on_beside_a_restart() -> Result<()> {
     let download = client.download(BYTES_PER_SECOND, DOWNLOAD_SECONDS)?;
     download.wait_for(BYTES_PER_SECOND / 2)?;
     let core = agent.core_process_id()?;
-    begin_anew(&agent)?;
+    agent.begin_anew()?;
     download.wait_for(BYTES_PER_SECOND / 2)?;
     ensure!(!download.has_ended(), "the download was broken off");
     ensure!(agent.core_process_id()? == core, "another core");
@@ -299,7 +299,7 @@ fn a_restart_that_would_fail_is_refused() -> Result<()> {
     ensure!(agent.rest().is_ready(), "it is not ready");
     ensure!(agent.grpc()?.state()?.started_at == started, "the agent was restarted");
     fs::write(&file, "[ledger]\ncommit_interval_seconds = 2\n")?;
-    begin_anew(&agent)
+    agent.begin_anew()
 }
 
 fn restart(agent: &Agent<'_>, target: &str) -> Result<Answer> {
@@ -308,28 +308,9 @@ fn restart(agent: &Agent<'_>, target: &str) -> Result<Answer> {
         .post("/api/system/restart", Some(json!({ "target": target })))
 }
 
-/// Asks the agent to begin anew and waits until it has; the answer comes before.
-fn begin_anew(agent: &Agent<'_>) -> Result<()> {
-    let before = agent.grpc()?.state()?.started_at;
-    let answer = restart(agent, "ui")?.expect_success()?;
-    ensure!(
-        answer == json!({"ok": true, "message": "restarted", "service": "ui"}),
-        "{answer}"
-    );
-    wait::until("the agent has begun anew", || {
-        let state = agent.grpc().and_then(|grpc| grpc.state());
-        Ok(agent.rest().is_ready() && state.is_ok_and(|state| state.started_at != before))
-    })
-}
-
 /// Every event of the ledger: type, severity and action.
 fn events(agent: &Agent<'_>) -> Result<Vec<String>> {
-    let script = "import json, sqlite3, sys\n\
-                  ledger = sqlite3.connect('file:' + sys.argv[1] + '?mode=ro', uri=True)\n\
-                  print(json.dumps(ledger.execute('SELECT type, severity, action FROM events').fetchall()))";
-    let mut python = Command::new("python3");
-    python.args(["-c", script]).arg(agent.data_folder().join("ledger.db"));
-    let rows: Vec<Vec<Value>> = serde_json::from_str(&command::output(&mut python)?)?;
+    let rows = ledger_file::query(&agent.data_folder(), "SELECT type, severity, action FROM events")?;
     let words = |row: &Vec<Value>| row.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" ");
     Ok(rows.iter().map(words).collect())
 }

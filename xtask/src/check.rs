@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use crate::parts::Parts;
-use crate::{buf, codegen, command, ebpf};
+use crate::{buf, codegen, command, deny, ebpf};
 
 /// Options of `cargo xtask check`.
 #[derive(clap::Args)]
@@ -30,6 +30,7 @@ pub(crate) fn run(_arguments: &Arguments) -> Result<()> {
     parts.run("lint of the .proto files", buf::lint)?;
     parts.run("generated code", codegen::check)?;
     parts.run("kernel object", ebpf::check)?;
+    parts.run("dependencies", deny::check)?;
     parts.report();
     Ok(())
 }

@@ -94,7 +94,7 @@ impl Target {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
-    let cargo_fuzz = cargo_fuzz()?;
+    let cargo_fuzz = tools::cargo_program("cargo-fuzz", CARGO_FUZZ_VERSION)?;
     let targets = match arguments.target {
         Some(target) => vec![target],
         None => vec![Target::Parser, Target::Router],
@@ -232,28 +232,6 @@ fn empty_folder(path: &str) -> Result<PathBuf> {
     let emptied = folder(path)?;
     fs::remove_dir_all(&emptied).with_context(|| format!("emptying {}", emptied.display()))?;
     folder(path)
-}
-
-/// cargo-fuzz's path, built first if it is not there yet (about two minutes).
-fn cargo_fuzz() -> Result<PathBuf> {
-    let folder = tools::tools_folder()?.join(format!("cargo-fuzz-{CARGO_FUZZ_VERSION}"));
-    let program = folder.join("bin/cargo-fuzz");
-    if !program.exists() {
-        command::run(
-            command::cargo()
-                .args([
-                    "install",
-                    "cargo-fuzz",
-                    "--locked",
-                    "--version",
-                    CARGO_FUZZ_VERSION,
-                    "--root",
-                ])
-                .arg(&folder),
-        )
-        .context("installing cargo-fuzz")?;
-    }
-    Ok(program)
 }
 
 #[cfg(test)]

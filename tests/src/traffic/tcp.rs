@@ -48,6 +48,13 @@ impl Transfer {
 
 /// Makes every transfer, all at once and each in both directions at once.
 pub fn bulk(server: &Namespace, client: &Namespace, transfers: &[Transfer]) -> Result<()> {
+    bulk_beside_others(server, client, transfers)?;
+    settle::tcp_is_over(server, client)
+}
+
+/// The same beside other traffic: both ends have everything when this returns, but the last packets that end a
+/// connection may be on their way.
+pub fn bulk_beside_others(server: &Namespace, client: &Namespace, transfers: &[Transfer]) -> Result<()> {
     let listeners = listen(server, transfers.iter().map(|transfer| transfer.server))?;
     server.enter(|| {
         thread::scope(|scope| {
@@ -63,8 +70,7 @@ pub fn bulk(server: &Namespace, client: &Namespace, transfers: &[Transfer]) -> R
                 .into_iter()
                 .try_for_each(|thread| thread.join().expect("the accepting thread"))
         })
-    })?;
-    settle::tcp_is_over(server, client)
+    })
 }
 
 /// Sends `count` single bytes over one connection; each is answered by a single byte before the next is sent.

@@ -106,12 +106,11 @@ fn run_here(parts: &mut Parts, arguments: &Arguments) -> Result<()> {
     })?;
     parts.run("stories", || {
         let mut stories = tests(&stories, &others)?;
-        stories.args(filter).env("PORTMETER_BINARY", built_binary()?);
-        // Built by the host tests, where those ran: a second build to upgrade to.
-        stories.env("PORTMETER_OTHER_BINARY", target_folder()?.join("debug/portmeter"));
+        stories.args(filter).envs(builds()?);
         command::run(&mut stories)
     })?;
     if is_everything {
+        parts.run("soak", || soak(&others, &[]))?;
         parts.run("smoke on an older kernel", || smoke(&others))?;
     }
     Ok(())
@@ -132,6 +131,24 @@ pub(crate) fn run_stories(filter: &str, variables: &[(&str, String)]) -> Result<
     })?;
     parts.report();
     Ok(())
+}
+
+/// Runs the soak with these words.
+pub(crate) fn run_soak(words: &[String]) -> Result<()> {
+    let mut parts = Parts::default();
+    parts.run("tools", || tools::install_missing(TOOLS))?;
+    let others = install_others(&mut parts)?;
+    build_binary(&mut parts)?;
+    parts.run("soak", || soak(&others, words))?;
+    parts.report();
+    Ok(())
+}
+
+fn soak(others: &Others, words: &[String]) -> Result<()> {
+    let mut soak = command::cargo();
+    soak.args(["run", "--quiet", "--package", "portmeter-tests", "--bin", "soak", "--"])
+        .args(words);
+    command::run(with_others(&mut soak, others)?.envs(builds()?))
 }
 
 fn run_on_kernel(parts: &mut Parts, series: &Series, arguments: &Arguments) -> Result<()> {
@@ -220,14 +237,25 @@ fn install_others(parts: &mut Parts) -> Result<Others> {
 /// `cargo test`, with nothing left out where nothing has to be.
 fn tests(arguments: &[&str], others: &Others) -> Result<Command> {
     let mut tests = command::cargo();
-    tests
-        .arg("test")
-        .args(arguments)
-        .envs(others.iter().map(|(name, path)| (name, path)));
-    if tools::is_root()? {
-        tests.env(REQUIRE_ROOT, "1");
-    }
+    with_others(tests.arg("test").args(arguments), others)?;
     Ok(tests)
+}
+
+/// Names the other programs to it, and asks it to leave nothing out where nothing has to be.
+fn with_others<'command>(command: &'command mut Command, others: &Others) -> Result<&'command mut Command> {
+    command.envs(others.iter().map(|(name, path)| (name, path)));
+    if tools::is_root()? {
+        command.env(REQUIRE_ROOT, "1");
+    }
+    Ok(command)
+}
+
+/// The build under test, and one to upgrade to: the host tests', where those ran.
+fn builds() -> Result<[(&'static str, PathBuf); 2]> {
+    Ok([
+        ("PORTMETER_BINARY", built_binary()?),
+        ("PORTMETER_OTHER_BINARY", target_folder()?.join("debug/portmeter")),
+    ])
 }
 
 /// Where cargo puts what it builds, whatever the environment and its configuration say.
