@@ -51,7 +51,7 @@
 //! who are keys seen by their names; `key_list` keeps the last list, `shared_answer` makes one answer
 //! for all who wait for it; `request`, `panel_request` and `query` read,
 //! `answer` writes, `failure` reports; `calendar`, `moment` and `size` know days, times and sizes; `openapi` describes
-//! every route and shows the page that browses them; `backend` and `transport` reach the agent; `server` listens; `cli`
+//! every route and shows the page that browses them; `ui` is the page for people; `backend` and `transport` reach the agent; `server` listens; `cli`
 //! starts it all as a program.
 
 #![forbid(unsafe_code)]
@@ -90,6 +90,7 @@ mod system;
 mod testing;
 mod traffic;
 mod transport;
+mod ui;
 mod usage;
 mod users;
 mod watched_ports;
