@@ -3,7 +3,7 @@
 //! Owns throw-away network namespaces and cables ([`network`]), traffic of known size ([`traffic`], [`tap`]), an
 //! independent count of it ([`capture`]: tcpdump on a hop without offloads, parsed by a library the product does not
 //! use; [`witness`]: a program of its own where tcpdump could not keep up) and the product seen from outside ([`agent`],
-//! [`rest`], [`raw`], [`grpc`], [`metrics`], [`bpftool`], [`doctor`]), and real Xray cores with a site to reach through them
+//! [`rest`], [`raw`], [`grpc`], [`metrics`], [`bpftool`], [`doctor`], [`browser`]), and real Xray cores with a site to reach through them
 //! ([`xray`]). It names nothing of the product's insides: what a story knows about an agent, a user could know too.
 //!
 //! Everything is removed when it is dropped, also when a story panics. Nothing waits by sleeping: [`wait::until`]
@@ -12,6 +12,7 @@
 pub mod agent;
 pub mod bare_grpc;
 pub mod bpftool;
+pub mod browser;
 pub mod capture;
 pub mod cgroup;
 pub mod command;

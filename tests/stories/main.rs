@@ -50,6 +50,7 @@ mod stopping;
 mod system;
 mod tls;
 mod transfer;
+mod ui;
 mod untouched;
 mod upgrades;
 mod usage;
@@ -124,6 +125,7 @@ fn main() -> ExitCode {
         ("stopping", stopping::STORIES),
         ("system", system::STORIES),
         ("checks", checks::STORIES),
+        ("ui", ui::STORIES),
         ("transfer", transfer::STORIES),
         ("changes", changes::STORIES),
         ("following", following::STORIES),

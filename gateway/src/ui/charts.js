@@ -108,7 +108,7 @@ export class BarChart {
 
   constructor(label, unit) {
     this.#frame = new Frame(label);
-    const table = make("table", {}, make("thead", {}, make("tr", {}, make("th", { scope: "col" }, unit), make("th", { scope: "col" }, "Bytes"))), this.#rows);
+    const table = make("table", { "aria-label": label }, make("thead", {}, make("tr", {}, make("th", { scope: "col" }, unit), make("th", { scope: "col" }, "Bytes"))), this.#rows);
     this.element = make("div", {}, this.#frame.element,
       make("details", { class: "figures" }, make("summary", {}, "The same as a table"), make("div", { class: "scroll" }, table)));
   }
