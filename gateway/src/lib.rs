@@ -51,8 +51,8 @@
 //! who are keys seen by their names; `key_list` keeps the last list, `shared_answer` makes one answer
 //! for all who wait for it; `request`, `panel_request` and `query` read,
 //! `answer` writes, `failure` reports; `calendar`, `moment` and `size` know days, times and sizes; `openapi` describes
-//! every route and shows the page that browses them; `ui` is the page for people; `backend` and `transport` reach the agent; `server` listens; `cli`
-//! starts it all as a program.
+//! every route and shows the page that browses them; `ui` is the page for people; `backend` and `transport` reach the
+//! agent; `server` listens; `cli` starts it all as a program.
 
 #![forbid(unsafe_code)]
 

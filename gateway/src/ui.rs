@@ -44,8 +44,9 @@ macro_rules! file {
 }
 
 /// Every file beside the page: name, content type, text.
-const FILES: [(&str, &str, &str); 18] = [
+const FILES: [(&str, &str, &str); 19] = [
     file!("api.js", SCRIPT),
+    file!("attention.js", SCRIPT),
     file!("charts.js", SCRIPT),
     file!("dialog.js", SCRIPT),
     file!("dom.js", SCRIPT),

@@ -1,5 +1,6 @@
 // Calls of the public REST interface: the only way by which anything gets onto this page.
 
+import { sentence } from "./format.js";
 import { apiKey, end } from "./session.js";
 
 /** The server's root, also where a proxy has put it below a path. */
@@ -10,8 +11,8 @@ const TIMEOUT_SECONDS = 20;
 /** What went wrong, in a sentence for the person in front of the page. */
 export class Problem extends Error {
   /** `status` is the HTTP status, 0 where there was no answer. */
-  constructor(sentence, status = 0) {
-    super(sentence);
+  constructor(text, status = 0) {
+    super(text);
     this.status = status;
   }
 }
@@ -102,6 +103,5 @@ async function sentenceOf(response) {
   if (response.status === 401) return "This is not the API key of this server.";
   if (typeof text !== "string" || text === "") return `The server answered with status ${response.status}.`;
   if (text === "Internal server error") return "Something failed in the server; its log says more.";
-  const sentence = text.charAt(0).toUpperCase() + text.slice(1);
-  return /[.!?]$/.test(sentence) ? sentence : `${sentence}.`;
+  return sentence(text);
 }

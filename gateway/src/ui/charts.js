@@ -1,7 +1,7 @@
 // Charts: a line that moves, and bars. Drawings stretch with their frame; texts lie beside them and do not.
 
 import { make, setAttribute, setBytes, setText, shape } from "./dom.js";
-import { scaleEnd } from "./format.js";
+import { scaleEnd, shortened } from "./format.js";
 
 /** Shares of the scale at which lines are drawn. */
 const LINES = [0.5, 1];
@@ -47,7 +47,7 @@ class Frame {
   }
 
   setScale(end, format) {
-    LINES.forEach((share, position) => setText(this.scale[position], format(end * share)));
+    LINES.forEach((share, position) => setText(this.scale[position], shortened(format(end * share))));
   }
 
   setMarks(marks) {

@@ -4,13 +4,13 @@ import { button, make, problemPlace, telling } from "./dom.js";
 
 let dialogs = 0;
 
-/** Opens a dialog with `content` below its title. `closed` is called once it is gone. */
+/** Opens a dialog with `content` below its title, a text or some. `closed` is called once it is gone. */
 export function openDialog(title, content, { closed, isNarrow } = {}) {
   dialogs += 1;
   const id = `dialog-${dialogs}`;
   const close = make("button", { type: "button", class: "plain close", "aria-label": "Close" }, "✕");
   const dialog = make("dialog", { "aria-labelledby": id, class: isNarrow ? "narrow" : null },
-    make("div", { class: "head" }, make("h2", { id }, title), close),
+    make("div", { class: "head" }, make("h2", { id }, ...[title].flat()), close),
     make("div", { class: "body" }, content));
   close.addEventListener("click", () => dialog.close());
   // A press beside it closes it too: only then is the dialog itself what was pressed.

@@ -47,6 +47,11 @@ export function momentElement(text) {
   return make("time", { datetime: iso, title: iso }, formatMoment(iso));
 }
 
+/** A name within a text. Whatever way it is written in, the text around it keeps its own. */
+export function nameElement(name) {
+  return make("bdi", { title: name }, name);
+}
+
 /** Where a part of the page says what went wrong in it. */
 export function problemPlace() {
   return make("p", { class: "problem", role: "alert" });

@@ -17,9 +17,9 @@ const TIMES = [["24", "24 hours"], ["168", "7 days"], ["720", "30 days"], ["8760
 const TYPES = ["USER", "SYSTEM", "SETTINGS", "XRAY", "CONNECTION", "COLLECTOR", "SERVICE_HEALTH", "APP_ERROR", "PERFORMANCE", "UPDATE"];
 const SEVERITIES = [["INFO", "quiet"], ["WARN", "warning"], ["ERROR", "bad"]];
 
-/** Draws the view into `place` and gives a function that ends it. */
-export function open(place) {
-  const view = new Events();
+/** Draws the view into `place`, of one severity where the address says so, and gives a function that ends it. */
+export function open(place, query) {
+  const view = new Events(query.get("severity"));
   place.append(...view.elements);
   const poll = new Poll(SECONDS, () => view.read());
   view.poll = poll.start();
@@ -41,7 +41,8 @@ class Events {
   #older = make("button", { type: "button", class: "plain", onclick: () => this.#turn(1) }, "Older");
   #where = make("span", { role: "status" });
 
-  constructor() {
+  constructor(severity) {
+    if (SEVERITIES.some(([known]) => known === severity)) this.#severity.value = severity;
     const filters = [["Time", this.#hours], ["Type", this.#type], ["Severity", this.#severity], ["Service", this.#service]];
     for (const [, field] of filters) field.addEventListener("change", () => this.#begin());
     const headers = ["Time", "Severity", "What", "Service"].map((text) => make("th", { role: "columnheader", scope: "col" }, text));
@@ -117,7 +118,7 @@ function row(event) {
     make("td", { role: "cell", class: "time" }, momentElement(event.ts)),
     make("td", { role: "cell" }, badge(words(event.severity), kind)),
     what,
-    make("td", { role: "cell", class: "quiet" }, event.service || "–"));
+    make("td", { role: "cell", class: "quiet" }, event.service));
 }
 
 function choice(id, options) {

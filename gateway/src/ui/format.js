@@ -7,7 +7,7 @@ const moments = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeSt
 const clock = new Intl.DateTimeFormat(undefined, { timeStyle: "medium" });
 // Days and months are the ledger's, whatever the time is here.
 const days = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short", timeZone: "UTC" });
-const months = new Intl.DateTimeFormat(undefined, { month: "short", year: "2-digit", timeZone: "UTC" });
+const months = new Intl.DateTimeFormat(undefined, { month: "short", year: "numeric", timeZone: "UTC" });
 const counts = new Intl.NumberFormat();
 
 /** Bytes as the REST interface writes them: base 1024, two decimals from 1 KB on, the unit chosen before rounding, ties to even. */
@@ -74,12 +74,23 @@ export function formatMonth(month) {
   return months.format(new Date(`${month}-01T00:00:00Z`));
 }
 
-/** The end of a scale that holds `bytes`: 1, 2, 5, … 500 of a unit. */
+/** The end of a scale that holds `bytes`: a number of a unit whose half is one that people like, too. */
 export function scaleEnd(bytes) {
   let unit = 1;
   while (bytes >= unit * 1024) unit *= 1024;
-  const steps = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1024];
+  const steps = [1, 1.5, 2, 3, 4, 5, 6, 8, 10, 15, 20, 30, 40, 50, 60, 80, 100, 150, 200, 300, 400, 500, 600, 800, 1024];
   return unit * steps.find((step) => bytes <= step * unit);
+}
+
+/** A text as a sentence of its own. The name of a setting that it begins with stays as it is. */
+export function sentence(text) {
+  const begun = /^\w+\.\w/.test(text) ? text : text.charAt(0).toUpperCase() + text.slice(1);
+  return /[.!?]$/.test(begun) ? begun : `${begun}.`;
+}
+
+/** A number of a scale without the decimals that say nothing: `10.00 GB` is `10 GB`. */
+export function shortened(text) {
+  return text.replace(/\.00(?= )/, "").replace(/(\.[1-9])0(?= )/, "$1");
 }
 
 /** "1 key", "2 keys". */

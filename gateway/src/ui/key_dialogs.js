@@ -3,13 +3,16 @@
 import { addressOf, ask, askFile, change, keyPath } from "./api.js";
 import { BarChart } from "./charts.js";
 import { confirm, openDialog } from "./dialog.js";
-import { button, make, momentElement, problemPlace, setBytes, setText, telling } from "./dom.js";
+import { button, make, momentElement, nameElement, problemPlace, setBytes, setText, telling } from "./dom.js";
 import { formatBytes, formatCount, formatDay } from "./format.js";
 import { Poll } from "./poll.js";
 
 const NAME_CHARACTERS_MAX = 255;
 const COUNTERS_SECONDS = 3;
 const DAYS = 31;
+
+/** A module of the code is eight pixels wide; as half of them all stay alike, and it has room on a phone. */
+const QR_SCALE = 0.5;
 
 /** A form with one field for a name; `work` is given what was typed. */
 function nameForm({ name, action, id, place, failed, work }) {
@@ -47,7 +50,7 @@ export function openLink(key) {
   const place = problemPlace();
   const body = make("div", { "aria-busy": "true" });
   let picture = null;
-  const dialog = openDialog(`Link of ${key.name}`, [place, body], {
+  const dialog = openDialog(["Link of ", nameElement(key.name)], [place, body], {
     closed: () => picture && URL.revokeObjectURL(picture),
   });
   telling(place, "The link cannot be read.", async () => {
@@ -55,10 +58,15 @@ export function openLink(key) {
     if (!dialog.open) return;
     picture = URL.createObjectURL(code);
     const subscription = links.subscription_url || (links.subscription_path && addressOf(links.subscription_path.slice(1)));
+    const qr = make("img", { class: "qr", id: "qr", src: picture, alt: `QR code of the link of ${key.name}` });
+    qr.addEventListener("load", () => {
+      qr.width = qr.naturalWidth * QR_SCALE;
+    });
     body.replaceChildren(
-      make("img", { class: "qr", id: "qr", src: picture, alt: `QR code of the link of ${key.name}` }),
+      key.is_active ? "" : make("p", { class: "notice" }, "This key is disabled. What is here opens nothing until it is enabled."),
+      qr,
       copyField("Link", "link-text", links.vless_url),
-      subscription ? copyField("Subscription, for apps that fetch it again and again", "subscription-text", subscription) : "",
+      subscription ? copyField("Subscription, for apps that follow changes", "subscription-text", subscription) : "",
       make("p", { class: "quiet" }, "Whoever has either can use this key."),
     );
     body.setAttribute("aria-busy", "false");
@@ -67,13 +75,13 @@ export function openLink(key) {
 
 /** A text with a button that copies it. */
 function copyField(label, id, text) {
-  const field = make("textarea", { id, readonly: true, rows: 3, spellcheck: "false", onfocus: () => field.select() });
+  const field = make("textarea", { id, readonly: true, rows: 2, spellcheck: "false", onfocus: () => field.select() });
   field.value = text;
   const said = make("span", { role: "status", class: "quiet" });
   const copy = button("Copy", { "data-action": "copy" }, async () => {
     setText(said, (await copied(field)) ? "Copied." : "It could not be copied; it is selected, copy it by hand.");
   });
-  return make("div", { class: "copy" }, make("label", { for: id }, label), field, make("div", { class: "buttons start" }, copy, said));
+  return make("div", { class: "copy" }, make("div", { class: "bar" }, make("label", { class: "grow", for: id }, label), copy), field, said);
 }
 
 /** Browsers give the clipboard to pages over TLS alone; the others still have the command that came before it. */
@@ -92,7 +100,7 @@ async function copied(field) {
 export function openManagement(key, changed) {
   const parts = new Management(key, changed);
   const poll = new Poll(COUNTERS_SECONDS, () => parts.readCounters());
-  parts.dialog = openDialog(key.name, parts.elements, { closed: () => poll.stop() });
+  parts.dialog = openDialog(nameElement(key.name), parts.elements, { closed: () => poll.stop() });
   parts.poll = poll.start();
   parts.readDays();
 }
@@ -122,8 +130,8 @@ class Management {
       make("h3", {}, "History by day"), this.#days.element, this.#daysProblem,
       make("dl", { class: "facts" }, ...this.#facts()),
       make("div", { class: "buttons start" },
-        button("Reset counters", { "data-action": "reset-counters" }, () => this.#resetCounters()),
-        button("Reset history", { "data-action": "reset-history" }, () => this.#resetHistory()),
+        button("Reset the counters", { "data-action": "reset-counters" }, () => this.#resetCounters()),
+        button("Reset the history", { "data-action": "reset-history" }, () => this.#resetHistory()),
         button("Delete the key", { class: "danger", "data-action": "delete" }, () => this.#delete())),
     ];
   }
@@ -167,13 +175,13 @@ class Management {
     // The route asks whether the key is enabled, too: what it is now, not when this was opened.
     const { is_active: isActive } = await ask(keyPath(this.#key));
     this.#key = await change("PATCH", keyPath(this.#key), { is_active: isActive, name });
-    setText(this.dialog.querySelector("h2"), this.#key.name);
+    this.dialog.querySelector("h2").replaceChildren(nameElement(this.#key.name));
     this.#changed();
   }
 
   #resetCounters() {
     confirm({
-      title: `Reset the counters of ${this.#key.name}?`,
+      title: ["Reset the counters of ", nameElement(this.#key.name), "?"],
       text: "They begin at zero again. The history stays as it is.",
       action: "Reset the counters",
       failed: "The counters were not reset.",
@@ -187,7 +195,7 @@ class Management {
 
   #resetHistory() {
     confirm({
-      title: `Reset the history of ${this.#key.name}?`,
+      title: ["Reset the history of ", nameElement(this.#key.name), "?"],
       text: ["Its days, months and total begin at zero again, for good. The sums of all keys keep what it has moved.",
         "The counters stay as they are."],
       action: "Reset the history",
@@ -202,7 +210,7 @@ class Management {
 
   #delete() {
     confirm({
-      title: `Delete ${this.#key.name}?`,
+      title: ["Delete ", nameElement(this.#key.name), "?"],
       text: "Its connections end at once, its link opens nothing any more, and its port is given to the next key. This cannot be taken back.",
       action: "Delete the key",
       failed: "The key was not deleted.",

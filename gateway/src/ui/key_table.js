@@ -1,6 +1,6 @@
 // The table of keys: sorted, cut to what a page can bear, and changed in place, so that neither focus nor selection is lost.
 
-import { badge, button, make, setAttribute, setBytes, setText } from "./dom.js";
+import { button, make, setAttribute, setBytes, setText } from "./dom.js";
 import { formatAgo, formatCount, formatMoment, formatRate, isoOf, plural } from "./format.js";
 
 /** Rows shown at first, and more each time that more are asked for. */
@@ -125,21 +125,20 @@ class Row {
   #row = null;
   #name = make("button", { type: "button", class: "name", "data-action": "manage" });
   #switch = make("button", { type: "button", class: "switch", role: "switch", "data-action": "toggle" });
-  #off = badge("disabled", "quiet");
   #port = cell("Port", "number");
   #rate = cell("Rate", "number");
   #today = cell("Today", "number");
   #month = cell("Month", "number");
   #total = cell("Total", "number");
   #connections = cell("Connections", "number");
-  #seen = cell("Last seen");
+  #seen = cell("Seen");
   #time = make("time");
 
   constructor(actions) {
     const act = (name) => () => actions[name](this.#row.key);
     this.#name.addEventListener("click", act("manage"));
     this.#switch.addEventListener("click", act("toggle"));
-    const nameCell = make("th", { role: "rowheader", scope: "row", class: "named" }, this.#name, this.#off);
+    const nameCell = make("th", { role: "rowheader", scope: "row", class: "named" }, this.#name);
     const enabled = cell("Enabled");
     enabled.append(this.#switch);
     this.#seen.append(this.#time);
@@ -157,10 +156,11 @@ class Row {
     this.#row = row;
     setAttribute(this.element, "data-key", key.id);
     setText(this.#name, key.name);
+    setAttribute(this.#name, "title", key.name);
+    setAttribute(this.element, "class", key.is_active ? "" : "off");
     for (const [element, verb] of this.#labels) setAttribute(element, "aria-label", `${verb} ${key.name}`);
     setAttribute(this.#switch, "aria-label", `${key.name} is enabled`);
     setAttribute(this.#switch, "aria-checked", String(key.is_active));
-    this.#off.hidden = key.is_active;
     setText(this.#port, key.port === null ? "–" : String(key.port));
     setText(this.#rate, rate ? formatRate(rate.rx + rate.tx) : "–");
     setAttribute(this.#rate, "title", rate ? `from the client ${formatRate(rate.rx)}, to it ${formatRate(rate.tx)}` : "");

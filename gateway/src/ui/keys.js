@@ -2,7 +2,7 @@
 
 import { ask, change, keyPath } from "./api.js";
 import { confirm } from "./dialog.js";
-import { button, make, problemPlace, setText, telling } from "./dom.js";
+import { button, make, nameElement, problemPlace, setText, telling } from "./dom.js";
 import { formatCount, plural } from "./format.js";
 import { openCreation, openLink, openManagement } from "./key_dialogs.js";
 import { KeyTable } from "./key_table.js";
@@ -17,9 +17,9 @@ const LEDGER_SECONDS = 5;
 /** Keys whose day is asked for one by one, because another key has their name. */
 const TWINS_MAX = 20;
 
-/** Draws the view into `place` and gives a function that ends it. */
-export function open(place) {
-  const view = new Keys();
+/** Draws the view into `place`, with what is looked for where the address says so, and gives a function that ends it. */
+export function open(place, query) {
+  const view = new Keys(query.get("search") || "");
   place.append(...view.elements);
   view.start();
   return () => view.stop();
@@ -46,7 +46,8 @@ class Keys {
   #live = new Poll(LIVE_SECONDS, () => this.#readLive());
   #ledger = new Poll(LEDGER_SECONDS, () => this.#readLedger());
 
-  constructor() {
+  constructor(wanted) {
+    this.#search.value = wanted;
     this.#search.addEventListener("input", () => this.#show());
     const create = button("Create a key", { class: "main", "data-action": "create" }, () => openCreation(() => this.refresh()));
     this.elements = [
@@ -142,7 +143,7 @@ class Keys {
     const connections = this.#connections.get(key.uuid) || 0;
     if (key.is_active && connections > 0) {
       confirm({
-        title: `Disable ${key.name}?`,
+        title: ["Disable ", nameElement(key.name), "?"],
         text: `${plural(connections, "connection ends", "connections end")} at once. The port and the history stay.`,
         action: "Disable the key",
         failed: "The key was not disabled.",

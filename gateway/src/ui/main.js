@@ -34,6 +34,11 @@ function start() {
     event.preventDefault();
     content.focus();
   });
+  for (const kind of ["error", "unhandledrejection"]) {
+    window.addEventListener(kind, () => {
+      document.getElementById("trouble").hidden = false;
+    });
+  }
   followTheme();
   show(false);
 }
@@ -52,14 +57,14 @@ function show(isMoving, why = "") {
 }
 
 function openView() {
-  const asked = location.hash.slice(2);
+  const [asked, query] = location.hash.slice(2).split("?");
   const name = Object.hasOwn(VIEWS, asked) ? asked : "overview";
   for (const link of views.children) {
     if (link.hash === `#/${name}`) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
   }
   document.title = `${VIEWS[name].title} · Portmeter`;
-  return VIEWS[name].open(content);
+  return VIEWS[name].open(content, new URLSearchParams(query));
 }
 
 function openSignIn(why) {

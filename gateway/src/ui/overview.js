@@ -1,6 +1,7 @@
 // The first view: what moves now, what moved by day and month, and whose it is.
 
 import { NOBODY, ask } from "./api.js";
+import { Attention } from "./attention.js";
 import { BarChart, LineChart } from "./charts.js";
 import { card, make, problemPlace, setAttribute, setBytes, setText, telling } from "./dom.js";
 import { formatBytes, formatClock, formatCount, formatDay, formatMonth, formatRate, plural } from "./format.js";
@@ -22,8 +23,8 @@ const MONTHS = 12;
 /** Days that hold the months shown; the answer has as many again before them. */
 const DAYS_OF_MONTHS = 365;
 
-/** The days of months change little: they are read anew so often, in seconds. */
-const MONTHS_SECONDS = 600;
+/** Days of months before the last two change little: they are read anew so often, in milliseconds. */
+const MONTHS_MILLISECONDS = 600_000;
 
 const TOP_KEYS = 8;
 
@@ -32,8 +33,10 @@ export function open(place) {
   const live = new Live();
   const ledger = new Ledger();
   const top = new Top();
+  const attention = new Attention();
   place.append(
     make("h1", {}, title),
+    attention.element,
     make("div", { class: "tiles" }, live.tiles, ledger.tiles),
     live.problem,
     card("Traffic of the last five minutes", { class: "wide" }, live.chart.element),
@@ -44,8 +47,7 @@ export function open(place) {
   );
   const polls = [
     new Poll(LIVE_SECONDS, () => live.read()),
-    new Poll(LEDGER_SECONDS, () => Promise.all([ledger.read(), top.read()])),
-    new Poll(MONTHS_SECONDS, () => ledger.readMonths()),
+    new Poll(LEDGER_SECONDS, () => Promise.all([attention.read(), ledger.read(), top.read()])),
   ];
   polls.forEach((poll) => poll.start());
   return () => polls.forEach((poll) => poll.stop());
@@ -88,7 +90,7 @@ class Live {
     const open = rows.reduce((sum, row) => sum + row.connections, 0);
     setText(this.#connections.value, formatCount(open));
     const connected = rows.filter((row) => row.connections > 0).length;
-    setText(this.#connections.about, `of ${plural(connected, "key")}`);
+    setText(this.#connections.about, `on ${plural(connected, "key")}`);
   }
 
   /** Bytes per second, oldest first, of the samples that the agent takes each second; null where there are none. */
@@ -123,29 +125,33 @@ class Live {
 
 /** Totals of today and this month, and the bars. Deleted keys are in all of them. */
 class Ledger {
+  #keys = tile("key-total", "Keys");
   #today = tile("today-bytes", "Today");
   #month = tile("month-bytes", "This month");
   #byDay = new Map();
   #date = "";
+  #monthsReadAt = -Infinity;
 
   days = new BarChart(`Bytes of all keys on each of the last ${DAYS} days`, "Day");
   months = new BarChart(`Bytes of all keys in each of the last ${MONTHS} months`, "Month");
   problem = problemPlace();
   monthsProblem = problemPlace();
-  tiles = [this.#today.element, this.#month.element];
+  tiles = [this.#keys.element, this.#today.element, this.#month.element];
 
   async read() {
     await telling(this.problem, "The days cannot be read.", async () => {
-      this.#take(await ask(`api/usage/dashboard?days=${DAYS}&user=${NOBODY}`));
-      this.#show();
+      const answer = await ask(`api/usage/dashboard?days=${DAYS}&user=${NOBODY}`);
+      this.#take(answer);
+      this.#show(answer.kpi);
     });
+    if (performance.now() - this.#monthsReadAt >= MONTHS_MILLISECONDS) await this.#readMonths();
+    if (this.#monthsReadAt >= 0) this.#showMonths();
   }
 
-  async readMonths() {
+  async #readMonths() {
     await telling(this.monthsProblem, "The months cannot be read.", async () => {
       this.#take(await ask(`api/usage/dashboard?days=${DAYS_OF_MONTHS}&user=${NOBODY}`));
-      this.#show();
-      this.#showMonths();
+      this.#monthsReadAt = performance.now();
     });
   }
 
@@ -155,31 +161,35 @@ class Ledger {
     this.#date = meta.to;
   }
 
-  #show() {
-    const all = Array.from(this.#byDay).sort(([one], [other]) => (one < other ? -1 : 1));
-    const days = all.slice(-DAYS);
-    setBytes(this.#today.value, this.#byDay.get(this.#date) ?? 0);
-    setText(this.#today.about, this.#date);
-    const month = this.#date.slice(0, 7);
-    setBytes(this.#month.value, sumOf(days.filter(([day]) => day.startsWith(month))));
-    setText(this.#month.about, month);
-    this.days.update(days.map(([day, bytes]) => ({ label: day, bytes })), {
-      format: formatBytes,
-      marks: [formatDay(days[0][0]), formatDay(this.#date)],
-    });
-    if (this.#hasMonths) this.#showMonths();
+  #show(kpi) {
+    setText(this.#keys.value, formatCount(kpi.total_users));
+    setText(this.#keys.about, `${formatCount(kpi.active_users)} in use`);
+    setAttribute(this.#keys.about, "title", `with traffic in the last ${DAYS} days`);
+    setBytes(this.#today.value, kpi.today_bytes);
+    setText(this.#today.about, `yesterday ${formatBytes(kpi.yesterday_bytes)}`);
+    // The last days and as many before them hold this month and all of the one before.
+    const [before, month] = this.#sumsOf(lastMonths(this.#date.slice(0, 7), 2));
+    setBytes(this.#month.value, month.bytes);
+    setText(this.#month.about, `last month ${formatBytes(before.bytes)}`);
+    const days = Array.from(this.#byDay, ([label, bytes]) => ({ label, bytes }))
+      .sort((one, other) => (one.label < other.label ? -1 : 1))
+      .slice(-DAYS);
+    const marks = [days[0], days[Math.floor(days.length / 2)], days.at(-1)].map(({ label }) => formatDay(label));
+    this.days.update(days, { format: formatBytes, marks });
   }
 
-  #hasMonths = false;
-
-  #showMonths() {
-    this.#hasMonths = true;
-    const months = new Map(lastMonths(this.#date.slice(0, 7)).map((month) => [month, 0]));
+  /** What each of some months has moved. */
+  #sumsOf(months) {
+    const sums = new Map(months.map((month) => [month, 0]));
     for (const [day, bytes] of this.#byDay) {
       const month = day.slice(0, 7);
-      if (months.has(month)) months.set(month, months.get(month) + bytes);
+      if (sums.has(month)) sums.set(month, sums.get(month) + bytes);
     }
-    const items = Array.from(months, ([label, bytes]) => ({ label, bytes }));
+    return Array.from(sums, ([label, bytes]) => ({ label, bytes }));
+  }
+
+  #showMonths() {
+    const items = this.#sumsOf(lastMonths(this.#date.slice(0, 7), MONTHS));
     this.months.update(items, {
       format: formatBytes,
       marks: [formatMonth(items[0].label), formatMonth(items.at(-1).label)],
@@ -187,15 +197,11 @@ class Ledger {
   }
 }
 
-function sumOf(days) {
-  return days.reduce((sum, [, bytes]) => sum + bytes, 0);
-}
-
-/** The months up to `last`, oldest first. */
-function lastMonths(last) {
+/** So many months up to `last`, oldest first. */
+function lastMonths(last, length) {
   const [year, month] = last.split("-").map(Number);
-  return Array.from({ length: MONTHS }, (_, position) => {
-    const date = new Date(Date.UTC(year, month - MONTHS + position, 1));
+  return Array.from({ length }, (_, position) => {
+    const date = new Date(Date.UTC(year, month - length + position, 1));
     return date.toISOString().slice(0, 7);
   });
 }
@@ -207,6 +213,8 @@ class Top {
     make("option", { value: "3600", selected: true }, "hour"),
     make("option", { value: "86400" }, "24 hours"));
   #list = make("ol", { class: "top", id: "top-keys" });
+  /** None before the first answer, which may be of nobody. */
+  #rows = null;
   #problem = problemPlace();
 
   element = card("Top keys", { class: "wide" },
@@ -225,15 +233,30 @@ class Top {
   }
 
   #show(top) {
-    const rows = top.map(({ user, value, pct }) => {
-      const bytes = make("span", { class: "number" });
-      setBytes(bytes, value);
-      const bar = make("span", { class: "share", "aria-hidden": "true" });
-      bar.style.setProperty("--share", String(pct / 100));
-      return make("li", {}, make("span", { class: "name" }, user), bytes, make("span", { class: "quiet number" }, `${pct.toFixed(0)} %`), bar);
-    });
-    if (rows.length === 0) rows.push(make("li", { class: "quiet nobody" }, "Nobody has moved anything in this time."));
-    this.#list.replaceChildren(...rows);
-    setAttribute(this.#list, "aria-busy", "false");
+    if (top.length !== this.#rows?.length) {
+      this.#rows = top.map(() => new TopRow());
+      const nobody = make("li", { class: "quiet nobody" }, "Nobody has moved anything in this time.");
+      this.#list.replaceChildren(...(top.length ? this.#rows.map((row) => row.element) : [nobody]));
+    }
+    top.forEach((key, position) => this.#rows[position].show(key));
+  }
+}
+
+/** A place among the top keys; whoever has it is changed in it, so that the focus stays. */
+class TopRow {
+  #name = make("a", { class: "name" });
+  #bytes = make("span", { class: "number" });
+  #percent = make("span", { class: "quiet number" });
+  #bar = make("span", { class: "share", "aria-hidden": "true" });
+
+  element = make("li", {}, this.#name, this.#bytes, this.#percent, this.#bar);
+
+  show({ user, value, pct: percent }) {
+    setText(this.#name, user);
+    setAttribute(this.#name, "title", user);
+    setAttribute(this.#name, "href", `#/keys?${new URLSearchParams({ search: user })}`);
+    setBytes(this.#bytes, value);
+    setText(this.#percent, `${percent.toFixed(0)} %`);
+    this.#bar.style.setProperty("--share", String(percent / 100));
   }
 }

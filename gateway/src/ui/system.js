@@ -3,7 +3,7 @@
 import { addressOf, ask, change, notReady } from "./api.js";
 import { confirm } from "./dialog.js";
 import { badge, button, card, make, momentElement, problemPlace, setAttribute, setText, telling } from "./dom.js";
-import { formatBytes, plural } from "./format.js";
+import { formatBytes, plural, sentence } from "./format.js";
 import { Poll } from "./poll.js";
 
 export const title = "System";
@@ -74,18 +74,18 @@ class Services {
       const asked = performance.now();
       const ping = ask("api/ping").then(() => Math.round(performance.now() - asked));
       const [milliseconds, status, problems] = await Promise.all([ping, ask("api/system/status"), notReady()]);
-      this.#gateway.show("active", "good", `answers within ${milliseconds} ms`);
+      this.#gateway.show("active", "good", `answers in ${milliseconds} ms`);
       this.#agent.show(status.ui.state, problems.length ? "warning" : KINDS[status.ui.state] || "quiet", status.ui.service);
       this.#core.show(status.xray.state, KINDS[status.xray.state] || "quiet", status.xray.service);
       this.#showFrontEnd(status.nextjs);
-      const told = problems.map((problem) => make("li", {}, problem));
+      const told = problems.map((problem) => make("li", {}, sentence(problem)));
       this.#problems.replaceChildren(...told);
     });
   }
 
   #showFrontEnd({ url, state, status_code: code }) {
-    if (!url) this.#frontEnd.show("none", "quiet", "none is configured");
-    else this.#frontEnd.show(state, KINDS[state] || "quiet", code ? `${url} answers ${code}` : `${url} does not answer`);
+    this.#frontEnd.element.hidden = !url;
+    this.#frontEnd.show(state, KINDS[state] || "quiet", code ? `${url} answers ${code}` : `${url} does not answer`);
   }
 
   #restart() {
@@ -157,10 +157,8 @@ class Collector {
       const { status } = await ask("api/collector/status");
       this.#isEnabled = status.enabled;
       setText(this.#toggle, status.enabled ? "Pause" : "Resume");
-      const lag = status.lag_days ? `${plural(status.lag_days, "day")} behind` : "";
-      const newest = status.newest_date ? `newest day ${status.newest_date}` : "no day yet";
-      const about = [status.disabled_reason, lag, newest].filter(Boolean).join(", ");
-      this.#line.show(status.enabled ? "running" : "paused", status.enabled ? (lag ? "warning" : "good") : "warning", about);
+      const newest = status.newest_date ? `last traffic on ${status.newest_date}` : "no traffic yet";
+      this.#line.show(status.enabled ? "running" : "paused", status.enabled ? "good" : "warning", newest);
     });
   }
 
@@ -200,8 +198,8 @@ class Core {
       const about = `${plural(validation.total_keys, "key")}, ${plural(validation.total_config_clients, "client")} configured`;
       this.#line.show(synchronized ? "as wanted" : "drifted", synchronized ? "good" : "warning", about);
       this.#differences.replaceChildren(
-        ...missing.map((uuid) => make("li", {}, "missing in Xray: ", make("code", {}, uuid))),
-        ...extra.map((uuid) => make("li", {}, "not wanted in Xray: ", make("code", {}, uuid))),
+        ...missing.map((uuid) => make("li", {}, "Missing in Xray: ", make("code", {}, uuid))),
+        ...extra.map((uuid) => make("li", {}, "Not wanted in Xray: ", make("code", {}, uuid))),
       );
     });
   }

@@ -194,6 +194,7 @@ impl<'browser> Tab<'browser> {
 
     /// Keeps a picture of the whole page in a file.
     pub fn keep_picture(&mut self, path: &Path) -> Result<()> {
+        self.evaluate("scrollTo(0, 0)")?;
         let layout = self.call("Page.getLayoutMetrics", json!({}))?;
         let size = &layout["cssContentSize"];
         let clip = json!({"x": 0, "y": 0, "width": size["width"], "height": size["height"], "scale": 1});

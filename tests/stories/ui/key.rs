@@ -145,6 +145,12 @@ fn its_bytes_move(tab: &mut Tab<'_>, pair: &Pair, agent: &Agent<'_>, key: &Key) 
             && document.querySelector('#top-keys .name')?.textContent === 'Alice & <b>Bob</b>'",
     )?;
     traffic.stop()?;
+    tab.press("#top-keys .name")?;
+    tab.wait_for(
+        "who moves most is one press away",
+        "document.getElementById('key-search')?.value === 'Alice & <b>Bob</b>'
+            && document.querySelectorAll('table.keys tbody tr').length === 1",
+    )?;
     go_to(tab, "keys")?;
     wait::until("nothing is open any more", || {
         Ok(tab.text_of(&cell(key, "Connections"))?.as_deref() == Some("0"))

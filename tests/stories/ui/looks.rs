@@ -23,7 +23,7 @@ const NAMES: [&str; 6] = [
     "телефон Ольги",
     "office router, second floor",
     "customer-0042",
-    "東京",
+    "Ελένη Παπαδοπούλου",
 ];
 
 /// The days that the imported history has, today included.

@@ -131,6 +131,17 @@ pub(super) fn the_system_is_looked_after() -> Result<()> {
         })?;
         let shown = agent.rest().shown("/api/collector/status")?;
         ensure!(shown["enabled"] == is_enabled, "{shown}");
+        go_to(&mut tab, "overview")?;
+        tab.wait_for(
+            "the first view says so where it is not as it should be, and nothing else",
+            &format!(
+                "document.getElementById('attention').textContent.startsWith('The collector is paused') === {}
+                    && document.querySelectorAll('#attention li').length === {}",
+                !is_enabled,
+                u8::from(!is_enabled)
+            ),
+        )?;
+        go_to(&mut tab, "system")?;
     }
     tab.press("[data-action=collector-run]")?;
     tab.wait_for(
