@@ -78,11 +78,13 @@ class Keys {
   }
 
   async #readLive() {
-    await telling(this.#liveProblem, "The rates cannot be read.", async () => {
+    const isRead = await telling(this.#liveProblem, "The rates cannot be read.", async () => {
       const { rows, milliseconds } = await readCounters();
       this.#rates.take(rows, milliseconds);
       this.#connections = new Map(rows.map((row) => [row.uuid, row.connections]));
     });
+    // Figures of a moment that is over would pass for those of this one.
+    if (!isRead) [this.#rates, this.#connections] = [new Rates(), new Map()];
     this.#show();
   }
 

@@ -74,12 +74,20 @@ class Live {
   tiles = [this.#received.element, this.#sent.element, this.#connections.element];
 
   async read() {
-    await telling(this.problem, "The live figures cannot be read.", async () => {
+    const isRead = await telling(this.problem, "The live figures cannot be read.", async () => {
       const [{ rows, milliseconds }, series] = await Promise.all([readCounters(), this.#series()]);
       this.#rates.take(rows, milliseconds);
       this.#showNow(rows);
       this.#showChart(series || this.#ownSeries());
     });
+    if (!isRead) this.#showNothing();
+  }
+
+  /** Figures of a moment that is over would pass for those of this one. */
+  #showNothing() {
+    this.#rates = new Rates();
+    for (const { value } of [this.#received, this.#sent, this.#connections]) setText(value, "–");
+    setText(this.#connections.about, "not known");
   }
 
   #showNow(rows) {

@@ -28,7 +28,9 @@ pub(super) fn what_goes_wrong_is_told() -> Result<()> {
         "the page says that nobody answers, and keeps what it knew",
         "document.getElementById('contact').textContent.startsWith('no answer since')
             && [...document.querySelectorAll('.problem')].some((place) => place.textContent.endsWith('The server cannot be reached.'))
-            && document.querySelector('tr[data-key]') !== null",
+            && document.querySelector('tr[data-key]') !== null
+            && document.querySelector(\"td[data-label='Rate']\").textContent === '–'
+            && document.querySelector(\"td[data-label='Connections']\").textContent === '–'",
     )?;
     tab.press("tr[data-key] .switch")?;
     tab.wait_for(
