@@ -1,5 +1,6 @@
 //! The page at `/ui` in a real browser: what a person does there, and what the page must never do.
 
+mod figures;
 mod key;
 mod looks;
 mod told;
@@ -13,6 +14,7 @@ use crate::Story;
 pub(crate) const STORIES: &[Story] = &[
     ("a_key_from_its_making_to_its_end", key::from_its_making_to_its_end),
     ("every_view_on_every_screen", looks::every_view_on_every_screen),
+    ("figures_are_what_was_counted", figures::figures_are_what_was_counted),
     ("names_stay_text", looks::names_stay_text),
     ("what_goes_wrong_is_told", told::what_goes_wrong_is_told),
     (
