@@ -124,7 +124,7 @@ impl Gateway {
             api_key: now.api_key.clone(),
             listen: now.listen,
             failed_keys: FailedKeys::new(now.failed_keys_per_minute),
-            config: config.clone(),
+            config,
             key_list: KeyList::default(),
             shared: Shared::default(),
             requests,

@@ -52,8 +52,8 @@
 //! `backups`, `port_probe` and `users`, who are keys seen by their names; `key_list` keeps the last list, `shared_answer`
 //! makes one answer for all who wait for it; `request`, `panel_request` and `query` read, `answer` writes, `failure`
 //! reports; `calendar`, `moment` and `size` know days, times and sizes; `openapi` describes every route and shows the page
-//! that browses them; `backend` and `transport` reach the agent; `server` listens; `metrics` is what a gateway without an
-//! agent beside it tells Prometheus; `cli` starts it all as a program, with what `config` says.
+//! that browses them; `ui` is the page for people; `backend` and `transport` reach the agent; `server` listens; `metrics` is
+//! what a gateway without an agent beside it tells Prometheus; `cli` starts it all as a program, with what `config` says.
 
 #![forbid(unsafe_code)]
 
@@ -94,6 +94,7 @@ mod system;
 mod testing;
 mod traffic;
 mod transport;
+mod ui;
 mod usage;
 mod users;
 mod watched_ports;

@@ -18,7 +18,7 @@ use crate::request::refuse;
 use crate::requests::{Measured, RequestFigures};
 use crate::{
     backups, checks, collector, events, history, keys, links, live, meta, ports, settings, subscription, system,
-    traffic, usage, users, watched_ports, xray,
+    traffic, ui, usage, users, watched_ports, xray,
 };
 
 /// One row of the table.
@@ -94,6 +94,9 @@ pub(crate) fn table() -> Vec<Route> {
         get("/api/docs", Open, openapi::page::show),
         get("/api/docs/docs.css", Open, openapi::page::style),
         get("/api/docs/docs.js", Open, openapi::page::script),
+        get("/ui", Open, ui::page),
+        get("/ui/", Open, ui::page_of_folder),
+        get("/ui/{page_file}", Open, ui::file),
         get("/livez", Open, meta::is_alive),
         get("/readyz", Open, meta::is_ready),
         get("/sub/{token}", Open, subscription::show),

@@ -3,10 +3,10 @@
 //! Owns throw-away network namespaces and cables ([`network`]), traffic of known size ([`traffic`], [`tap`]), an
 //! independent count of it ([`capture`]: tcpdump on a hop without offloads, parsed by a library the product does not
 //! use; [`witness`]: a program of its own where tcpdump could not keep up) and the product seen from outside ([`agent`],
-//! [`rest`], [`raw`], [`grpc`], [`metrics`], [`bpftool`], [`doctor`]), a real Prometheus ([`prometheus`]), real Xray cores with
-//! a site to reach through them ([`xray`]), and machines with a systemd of their own ([`systemd`]), whose part a story can also
-//! play itself ([`service_manager`]). It names nothing of the product's insides: what a story knows about an agent, a user could
-//! know too.
+//! [`rest`], [`raw`], [`grpc`], [`metrics`], [`bpftool`], [`doctor`], [`browser`]), a real Prometheus ([`prometheus`]), real
+//! Xray cores with a site to reach through them ([`xray`]), and machines with a systemd of their own ([`systemd`]), whose part
+//! a story can also play itself ([`service_manager`]). It names nothing of the product's insides: what a story knows about an
+//! agent, a user could know too.
 //!
 //! Everything is removed when it is dropped, also when a story panics. Nothing waits by sleeping: [`wait::until`]
 //! asks for a condition, and a story that never sees it fails and says which one.
@@ -14,6 +14,7 @@
 pub mod agent;
 pub mod bare_grpc;
 pub mod bpftool;
+pub mod browser;
 pub mod capture;
 pub mod cgroup;
 pub mod command;

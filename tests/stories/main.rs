@@ -58,6 +58,7 @@ mod system;
 mod tls;
 mod top;
 mod transfer;
+mod ui;
 mod untouched;
 mod upgrades;
 mod usage;
@@ -138,6 +139,7 @@ fn main() -> ExitCode {
         ("stopping", stopping::STORIES),
         ("system", system::STORIES),
         ("checks", checks::STORIES),
+        ("ui", ui::STORIES),
         ("transfer", transfer::STORIES),
         ("changes", changes::STORIES),
         ("following", following::STORIES),

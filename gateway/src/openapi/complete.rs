@@ -14,9 +14,10 @@ use crate::failure::{Family, KeyError, PanelError};
 use crate::routes::Route;
 
 /// The groups of operations: the module that the handlers are in, the group's name, what it is about.
-const GROUPS: [(&str, &str, &str); 18] = [
+const GROUPS: [(&str, &str, &str); 19] = [
     ("meta", "Service", "Whether the service is there, alive and ready."),
     ("openapi", "Documentation", "This document, and the page that shows it."),
+    ("ui", "Page", "The page for people, and its files."),
     ("keys", "Keys", "Keys: make, list, show, change, delete."),
     ("links", "Links", "What opens a connection with a key."),
     (
@@ -62,7 +63,7 @@ const SUBGROUPS: [(&str, &str); 1] = [("watched_ports", "ports")];
 const BACKUP: &str = r"^[0-9]{8}_[0-9]{6}__[A-Za-z0-9_-]{1,64}__config\.json$";
 
 /// The parameters that a path can have: name, description, format or pattern.
-const PARAMETERS: [(&str, &str, Text); 5] = [
+const PARAMETERS: [(&str, &str, Text); 6] = [
     ("key_id", "The key's `id` or its `uuid`.", Text::Any),
     ("token", "The subscription's token.", Text::Pattern("^[0-9a-f]{32}$")),
     ("date", "A day of the calendar, `YYYY-MM-DD`.", Text::Date),
@@ -71,6 +72,7 @@ const PARAMETERS: [(&str, &str, Text); 5] = [
         "The name of a backup, as the list has it.",
         Text::Pattern(BACKUP),
     ),
+    ("page_file", "The name of a file of the page.", Text::Any),
     ("rest", "Anything.", Text::Any),
 ];
 
@@ -158,7 +160,7 @@ fn operation(route: &Route, suffix: &str) -> Operation {
         is_query_checked,
         has_body: operation.request_body.is_some(),
         is_checked: names.iter().any(|name| ["date", "file"].contains(name)),
-        is_looked_up: names.iter().any(|name| ["key_id", "token", "file"].contains(name)),
+        is_looked_up: names.iter().any(|name| ["key_id", "token", "file", "page_file"].contains(name)),
     };
     answers(&mut operation, route.access().family(), facts);
     operation

@@ -143,6 +143,9 @@ fn every_route_lists_the_errors_that_its_kind_can_have() {
         if route.path.contains("{token}") {
             needed.push("unknown_token");
         }
+        if route.path.contains("{page_file}") {
+            needed.push("unknown_page_file");
+        }
         if route.path.contains("{file}") {
             needed.extend(["bad_filename", "unknown_backup"]);
         }

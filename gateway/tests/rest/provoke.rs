@@ -104,6 +104,21 @@ pub(crate) async fn provoke(route: &Route, error: &str) -> Vec<Answer> {
             }
             answers
         }
+        "unknown_page_file" => {
+            let mut answers = Vec::new();
+            for name in [
+                "index.html",
+                "nothing.js",
+                "MAIN.JS",
+                "..%2Fmain.js",
+                "%2e%2e",
+                "%00",
+                "%ff",
+            ] {
+                answers.push(client.get(&route.path.replace("{page_file}", name)).await);
+            }
+            answers
+        }
         "bad_filename" | "unknown_backup" => bad_files(route, &client, error).await,
         "user_not_found" => {
             let mut answers = Vec::new();

@@ -60,13 +60,14 @@ impl Route {
         format!("{} {}", self.method, self.path)
     }
 
-    /// The path with this id in its place, a day, a token and a backup.
+    /// The path with this id in its place, a day, a token, a backup and a file of the page.
     pub(crate) fn path_for(&self, key_id: &str) -> String {
         self.path
             .replace("{key_id}", key_id)
             .replace("{date}", "2025-08-05")
             .replace("{token}", TOKEN)
             .replace("{file}", BACKUP)
+            .replace("{page_file}", "main.js")
             .replace("{*rest}", "any/thing")
     }
 

@@ -6135,6 +6135,8 @@ pub struct Settings {
     /// none. Its values are kept as they were written, numbers of any length too.
     #[prost(string, tag = "6")]
     pub extra_json: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "7")]
+    pub log: ::core::option::Option<LogSettings>,
 }
 /// How a panel looks and how often it asks.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -6196,6 +6198,14 @@ pub struct CollectorSettings {
     /// Read-only.
     #[prost(string, tag = "2")]
     pub usage_dir: ::prost::alloc::string::String,
+}
+/// The agent's log.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct LogSettings {
+    /// How much it tells: `error`, `warn`, `info`, `debug` or `trace`; the configured level until it is set. At `debug` it
+    /// names clients' addresses, a secret never.
+    #[prost(string, tag = "1")]
+    pub level: ::prost::alloc::string::String,
 }
 /// Where things lie. Names alone: whole paths are the operator's business.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

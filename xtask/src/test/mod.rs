@@ -22,6 +22,7 @@ use other_kernel::Extent;
 /// Programs that the tests call, and the Debian packages that have them.
 const TOOLS: &[(&str, &str)] = &[
     ("bpftool", "bpftool"),
+    ("chromium", "chromium"),
     ("clang", "clang"),
     ("curl", "curl"),
     ("ethtool", "ethtool"),
