@@ -75,11 +75,19 @@ fn a_tcp_packet_tells_its_connection() {
 fn a_tcp_packet_tells_its_size() {
     let mut tagged = Vec::new();
     let builder = PacketBuilder::ethernet2([2; 6], [4; 6]).single_vlan(7.try_into().unwrap());
-    let tcp = builder.ipv4([198, 51, 100, 7], [192, 0, 2, 1], 64).tcp(40_000, 10_001, 1, 1_000);
+    let tcp = builder
+        .ipv4([198, 51, 100, 7], [192, 0, 2, 1], 64)
+        .tcp(40_000, 10_001, 1, 1_000);
     tcp.write(&mut tagged, &[0; 250]).unwrap();
     let size = |gso_size_bytes| tcp_size(&SlicePacket::new(&tagged, gso_size_bytes), Link::Ethernet);
     assert_eq!(size(0), WireSize { bytes: 290, packets: 1 });
-    assert_eq!(size(100), WireSize { bytes: 250 + 3 * 40, packets: 3 });
+    assert_eq!(
+        size(100),
+        WireSize {
+            bytes: 250 + 3 * 40,
+            packets: 3
+        }
+    );
     // Where the headers contradict each other, what lies behind the link header.
     let mut contradicting = tagged.clone();
     contradicting[18 + 20 + 12] = 0x10;

@@ -15,7 +15,10 @@ use portmeter_daemon::configuration::DEFAULT_FILE;
 use portmeter_daemon::configuration::reference::{Effect, SECTIONS, SETTINGS, Setting, Value};
 
 fn main() -> Result<()> {
-    let folder: PathBuf = std::env::args_os().nth(1).context("name the folder to write to")?.into();
+    let folder: PathBuf = std::env::args_os()
+        .nth(1)
+        .context("name the folder to write to")?
+        .into();
     let (man, completions) = (folder.join("man"), folder.join("completions"));
     for folder in [&man, &completions] {
         fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
@@ -33,7 +36,9 @@ fn configuration_page(path: &Path) -> Result<()> {
     let source = format!("portmeter {}", portmeter::VERSION);
     page.control("TH", ["portmeter.toml", "5", "", &source, "Portmeter"]);
     page.control("SH", ["NAME"]);
-    page.text([roman(format!("portmeter.toml - Portmeter's configuration, {DEFAULT_FILE}"))]);
+    page.text([roman(format!(
+        "portmeter.toml - Portmeter's configuration, {DEFAULT_FILE}"
+    ))]);
     page.control("SH", ["DESCRIPTION"]);
     page.text([
         roman("It runs without any. Flags win over environment, environment over this file, file over defaults. Every value \

@@ -158,7 +158,7 @@ mod tests {
             path
         };
         let (configured, credential) = (file("configuration"), file("service-manager"));
-        let key = |configured, credential| given(None, configured, credential).unwrap();
+        let key = |configured: Option<&Path>, credential: Option<&Path>| given(None, configured, credential).unwrap();
         let (_, origin) = key(Some(&*configured), Some(&*credential)).unwrap();
         assert_eq!(origin, Origin::File(configured));
         let (found, _) = key(None, Some(&*credential)).unwrap();

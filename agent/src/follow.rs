@@ -95,7 +95,9 @@ impl Follower {
                         std::future::pending::<()>().await;
                     }
                 };
-                let news = async { tokio::select! { () = network => {}, _ = changes.changed() => {} } };
+                let news = async {
+                    tokio::select! { () = network => {}, _ = changes.changed() => {} }
+                };
                 if is_settled {
                     news.await;
                 } else {

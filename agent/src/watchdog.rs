@@ -49,11 +49,8 @@ struct Pulse {
 }
 
 impl Watchdog {
-    /// Looks three times as often as the service manager wants to hear of it, until `shutdown`.
+    /// Looks three times as often as the service manager, which has to be there, wants to hear of it, until `shutdown`.
     pub async fn run(self, shutdown: CancellationToken) {
-        if !self.manager.is_there() {
-            return;
-        }
         let interval = self.manager.watchdog_limit().map_or(STATUS_INTERVAL, |limit| limit / 3);
         let (started, mut told, mut silence) = (Instant::now(), String::new(), Outage::default());
         loop {

@@ -56,7 +56,10 @@ fn the_reference_has_every_setting_and_no_other() {
     // What a gateway apart reads is a part of the same.
     let of_gateway: BTreeSet<String> = flat(&GatewaySettings::default()).into_keys().collect();
     assert!(of_gateway.is_subset(&told), "{of_gateway:#?}");
-    assert_eq!(flat(&GatewaySettings::default())["http.listen"], flat(&Config::default())["http.listen"]);
+    assert_eq!(
+        flat(&GatewaySettings::default())["http.listen"],
+        flat(&Config::default())["http.listen"]
+    );
 }
 
 #[test]
@@ -89,9 +92,16 @@ fn whole_example() -> Config {
 fn the_example_file_is_a_configuration() {
     assert_eq!(read(&example_file()).unwrap(), Config::default());
     let config = whole_example();
-    let examples = SETTINGS.iter().filter(|setting| matches!(setting.value, Value::Unset { .. }));
+    let examples = SETTINGS
+        .iter()
+        .filter(|setting| matches!(setting.value, Value::Unset { .. }));
     for setting in examples {
-        assert_ne!(flat(&config)[setting.path], Json::Null, "{} has no example", setting.path);
+        assert_ne!(
+            flat(&config)[setting.path],
+            Json::Null,
+            "{} has no example",
+            setting.path
+        );
     }
 }
 
@@ -147,7 +157,11 @@ fn every_setting_can_be_set_by_its_variable() {
         let value: toml::Table = toml::from_str(&format!("value = {}", setting.value.text())).unwrap();
         let text = match &value["value"] {
             toml::Value::String(text) => text.clone(),
-            toml::Value::Array(items) => items.iter().filter_map(toml::Value::as_str).collect::<Vec<_>>().join(","),
+            toml::Value::Array(items) => items
+                .iter()
+                .filter_map(toml::Value::as_str)
+                .collect::<Vec<_>>()
+                .join(","),
             other => other.to_string(),
         };
         // Others that a certificate has to have beside it.
@@ -162,7 +176,10 @@ fn every_setting_can_be_set_by_its_variable() {
             // Whatever else is missing, this one was understood.
             let sentences = error.sentences();
             let blamed = format!("{}: `{}`:", setting.variable(), setting.path);
-            assert!(!sentences.iter().any(|sentence| sentence.contains(&blamed)), "{sentences:#?}");
+            assert!(
+                !sentences.iter().any(|sentence| sentence.contains(&blamed)),
+                "{sentences:#?}"
+            );
         }
     }
 }

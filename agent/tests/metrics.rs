@@ -45,9 +45,16 @@ fn names_follow_the_conventions() {
             assert!(!name.ends_with(reserved) && !family.stem.contains("__"), "{name}");
         }
         for label in family.labels {
-            assert!(!["le", "quantile", "job", "instance"].contains(label), "{name}: {label}");
+            assert!(
+                !["le", "quantile", "job", "instance"].contains(label),
+                "{name}: {label}"
+            );
         }
-        assert!(!family.help.is_empty() && !family.help.ends_with('.'), "{name}: {}", family.help);
+        assert!(
+            !family.help.is_empty() && !family.help.ends_with('.'),
+            "{name}: {}",
+            family.help
+        );
     }
 }
 

@@ -18,7 +18,12 @@ const DOORS: [(&str, &[&str]); 18] = [
     ("prometheus_client", &["gateway/metrics/src/"]),
     (
         "Family::counter(",
-        &["agent/src/metrics/", "agent/src/grpc/calls.rs", "gateway/src/requests.rs", "gateway/metrics/src/"],
+        &[
+            "agent/src/metrics/",
+            "agent/src/grpc/calls.rs",
+            "gateway/src/requests.rs",
+            "gateway/metrics/src/",
+        ],
     ),
     ("sysinfo::", &["agent/src/host/"]),
     ("sd_notify", &["gateway/daemon/src/service_manager.rs"]),
@@ -40,9 +45,9 @@ fn each_dependency_has_one_door() {
         "gateway/metrics/src",
         "proto/src",
     ]
-        .map(|room| root.join(room))
-        .into_iter()
-        .flat_map(sources)
+    .map(|room| root.join(room))
+    .into_iter()
+    .flat_map(sources)
     {
         let name = file.strip_prefix(root).unwrap().to_str().unwrap().to_owned();
         let text = fs::read_to_string(&file).unwrap();

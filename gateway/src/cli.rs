@@ -256,7 +256,6 @@ pub async fn run(arguments: Arguments) -> Result<(), StartError> {
         tls,
         limits: http.limits(),
     };
-    };
     tokio::spawn(alive::tell(manager, server.router.clone(), shutdown.clone()));
     manager.status(&format!("REST on {address}, for the agent at {agent}"));
     manager.ready();
@@ -273,7 +272,10 @@ pub async fn run(arguments: Arguments) -> Result<(), StartError> {
         stopping.cancelled().await;
         manager.stopping();
     });
-    tokio::join!(server.run(shutdown.clone()), serve_metrics(metrics_listener, requests, shutdown));
+    tokio::join!(
+        server.run(shutdown.clone()),
+        serve_metrics(metrics_listener, requests, shutdown)
+    );
     tracing::info!("REST has stopped");
     Ok(())
 }
@@ -366,8 +368,14 @@ mod tests {
             ..without_flag
         };
         assert_eq!([all.choose(true), all.choose(false)], [path("/flag"); 2]);
-        assert_eq!([without_flag.choose(true), without_flag.choose(false)], [None, path("/configured")]);
-        assert_eq!([credential.choose(true), credential.choose(false)], [None, path("/credential")]);
+        assert_eq!(
+            [without_flag.choose(true), without_flag.choose(false)],
+            [None, path("/configured")]
+        );
+        assert_eq!(
+            [credential.choose(true), credential.choose(false)],
+            [None, path("/credential")]
+        );
     }
 
     fn load(arguments: &Arguments, environment: &[(&str, &str)]) -> Result<GatewaySettings, ConfigError> {
@@ -376,7 +384,10 @@ mod tests {
 
     #[test]
     fn flags_win_over_the_environment() {
-        let environment = [("PORTMETER_HTTP__LISTEN", "127.0.0.1:1"), ("PORTMETER_XRAY__MODE", "none")];
+        let environment = [
+            ("PORTMETER_HTTP__LISTEN", "127.0.0.1:1"),
+            ("PORTMETER_XRAY__MODE", "none"),
+        ];
         assert_eq!(load(&Arguments::default(), &environment).unwrap().http.listen.port(), 1);
         let arguments = Arguments {
             http: "127.0.0.1:2".parse().ok(),
@@ -384,13 +395,21 @@ mod tests {
             ..Arguments::default()
         };
         let settings = load(&arguments, &environment).unwrap();
-        assert_eq!((settings.http.listen.port(), settings.gateway.agent.as_str()), (2, "unix:/a"));
+        assert_eq!(
+            (settings.http.listen.port(), settings.gateway.agent.as_str()),
+            (2, "unix:/a")
+        );
     }
 
     #[test]
     fn a_wrong_setting_is_told_with_its_place() {
         let error = load(&Arguments::default(), &[("PORTMETER_HTTP__LISTEN", "x")]).unwrap_err();
-        assert!(error.to_string().contains("environment variable PORTMETER_HTTP__LISTEN"), "{error}");
+        assert!(
+            error
+                .to_string()
+                .contains("environment variable PORTMETER_HTTP__LISTEN"),
+            "{error}"
+        );
         let error = load(&Arguments::default(), &[("PORTMETER_HTTPS__LISTEN", "x")]).unwrap_err();
         assert!(error.to_string().contains("did you mean [http]?"), "{error}");
     }

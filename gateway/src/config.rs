@@ -321,10 +321,14 @@ mod tests {
     fn what_cannot_be_meant_is_refused_with_the_way_out() {
         assert!(refused(|settings| settings.http.connections_max = 0).contains("between 1 and"));
         assert!(refused(|settings| settings.http.tls = TlsChoice::SelfSigned).contains("use \"files\""));
-        assert!(refused(|settings| settings.http.tls = TlsChoice::Files).contains("`http.tls_certificate` must name one"));
+        assert!(
+            refused(|settings| settings.http.tls = TlsChoice::Files).contains("`http.tls_certificate` must name one")
+        );
         assert!(refused(|settings| settings.http.tls_key = Some("/k".into())).contains("set that too"));
         assert!(refused(|settings| settings.http.public_url = Some("x".into())).contains("https://vpn.example.com"));
-        assert!(refused(|settings| settings.gateway.agent_key = Some("/k".into())).contains("gateway.agent_certificate"));
+        assert!(
+            refused(|settings| settings.gateway.agent_key = Some("/k".into())).contains("gateway.agent_certificate")
+        );
         let metrics = |settings: &mut GatewaySettings| {
             settings.gateway.metrics_listen = Some("192.0.2.1:9436".parse().unwrap());
         };

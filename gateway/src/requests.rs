@@ -180,7 +180,13 @@ mod tests {
         let shown = rows(&figures, "portmeter_rest_requests_total");
         assert_eq!(
             shown[..5],
-            [row("2xx", 1), row("3xx", 0), row("4xx", 1), row("5xx", 0), row("none", 0)]
+            [
+                row("2xx", 1),
+                row("3xx", 0),
+                row("4xx", 1),
+                row("5xx", 0),
+                row("none", 0)
+            ]
         );
         let last = "portmeter_rest_requests_total{method=\"ANY\",route=\"unmatched\",status=\"none\"} 1";
         assert_eq!((shown.len(), shown[9].as_str()), (10, last));

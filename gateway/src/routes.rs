@@ -203,6 +203,9 @@ pub fn measured_router(backend: Backend, config: impl Into<LiveConfig>, requests
         .with_state(Gateway::new(backend, config.into(), requests))
 }
 
+/// A method by its name, and the router of a handler that answers it.
+type Answering<H> = (&'static str, fn(Measured<Guarded<H>>) -> MethodRouter<Gateway>);
+
 /// One route as a person reads it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RouteLine {
@@ -241,7 +244,7 @@ async fn method_not_allowed(request: Request) -> Response {
 
 /// A row whose handler answers what `answering` lets through.
 fn route<T: 'static, H: Handler<T, Gateway>>(
-    (method, answering): (&'static str, fn(Measured<Guarded<H>>) -> MethodRouter<Gateway>),
+    (method, answering): Answering<H>,
     path: &'static str,
     access: Access,
     handler: H,

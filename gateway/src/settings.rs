@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use axum::extract::State;
 use axum::response::Response;
-use portmeter_proto::v1::{GetSettingsRequest, Settings, UpdateSettingsRequest};
+use portmeter_proto::v1::{GetSettingsRequest, LogSettings, Settings, UpdateSettingsRequest};
 use prost_types::FieldMask;
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -88,8 +88,9 @@ struct Shown<'a> {
     xray: Section<'a, Xray<'a>>,
     #[schema(value_type = Collector)]
     collector: Section<'a, Collector<'a>>,
-    #[schema(value_type = Log)]
-    log: Section<'a, Log<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Log, nullable = false, required = false)]
+    log: Option<Section<'a, Log<'a>>>,
     version: u32,
     #[schema(value_type = Paths)]
     paths: Section<'a, Paths<'a>>,
@@ -159,7 +160,6 @@ impl<'a> Shown<'a> {
         let xray = settings.xray.as_ref().ok_or_else(incomplete)?;
         let collector = settings.collector.as_ref().ok_or_else(incomplete)?;
         let paths = settings.paths.as_ref().ok_or_else(incomplete)?;
-        let log = settings.log.as_ref().ok_or_else(incomplete)?;
         let mut others = match settings.extra_json.as_str() {
             "" => Fields::new(),
             text => fields(text)?,
@@ -197,9 +197,12 @@ impl<'a> Shown<'a> {
                 },
                 others: beside("collector")?,
             },
-            log: Section {
-                known: Log { level: &log.level },
-                others: beside("log")?,
+            log: match &settings.log {
+                Some(LogSettings { level }) => Some(Section {
+                    known: Log { level },
+                    others: beside("log")?,
+                }),
+                None => None,
             },
             paths: Section {
                 known: Paths {
@@ -222,7 +225,7 @@ fn fields(text: &str) -> Result<Fields<'_>, Failure> {
 
 #[cfg(test)]
 mod tests {
-    use portmeter_proto::v1::{CollectorSettings, LogSettings, PathSettings, UiSettings, XraySettings};
+    use portmeter_proto::v1::{CollectorSettings, PathSettings, UiSettings, XraySettings};
 
     use super::*;
 
@@ -235,7 +238,7 @@ mod tests {
             xray: Some(XraySettings::default()),
             collector: Some(CollectorSettings::default()),
             paths: Some(PathSettings::default()),
-            log: Some(LogSettings::default()),
+            log: None,
             version: 3,
             extra_json: extra_json.to_owned(),
         }
@@ -257,7 +260,7 @@ mod tests {
         let value: serde_json::Value = serde_json::from_str(&text).unwrap();
         assert_eq!(
             (&value["ui"]["theme"], value.as_object().unwrap().len()),
-            (&"dark".into(), 7)
+            (&"dark".into(), 6)
         );
     }
 

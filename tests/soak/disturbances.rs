@@ -65,10 +65,11 @@ impl Disturbances {
 
     /// Waits until there is none.
     pub(crate) fn wait_until_calm(&self) -> Result<()> {
-        let (_, timeout) = self
+        let (state, timeout) = self
             .changed
             .wait_timeout_while(self.state(), patient(LONGEST), |state| !state.is_calm())
             .unwrap_or_else(PoisonError::into_inner);
+        drop(state);
         ensure!(!timeout.timed_out(), "a disturbance does not end");
         Ok(())
     }

@@ -12,7 +12,7 @@ use portmeter_proto::v1::system_service_client::SystemServiceClient;
 use portmeter_proto::v1::traffic_service_client::TrafficServiceClient;
 use portmeter_proto::v1::{
     Check, CreateKeyRequest, DeleteKeyRequest, GetBookingSnapshotRequest, GetBookingSnapshotResponse, GetStateRequest,
-    GetStateResponse, GetTrafficRequest, Key, ListKeysRequest, ListTrafficRequest, RunChecksRequest,
+    GetStateResponse, GetTrafficRequest, GetVersionRequest, Key, ListKeysRequest, ListTrafficRequest, RunChecksRequest,
     WatchBookingsRequest, WatchBookingsResponse, WatchTrafficRequest, WatchTrafficResponse,
 };
 use tokio::runtime::{Builder, Runtime};
@@ -187,6 +187,13 @@ impl Grpc {
         Ok(answer.into_inner())
     }
 
+    /// The version that the agent tells of itself.
+    pub fn version(&self) -> Result<String> {
+        let mut client = SystemServiceClient::new(self.channel.clone());
+        let answer = self.block_on(client.get_version(self.request(GetVersionRequest {})))?;
+        Ok(answer.into_inner().version)
+    }
+
     /// Runs self-checks, all of them where no name is given.
     pub fn checks_run(&self, names: &[&str]) -> Result<Vec<Check>> {
         let mut client = CheckServiceClient::new(self.channel.clone());
@@ -215,17 +222,17 @@ impl Grpc {
     }
 
     /// The connection, for a client of another service.
-    pub(crate) fn channel(&self) -> Channel {
+    pub fn channel(&self) -> Channel {
         self.channel.clone()
     }
 
     /// Waits for a call.
-    pub(crate) fn block_on<T>(&self, call: impl Future<Output = T>) -> T {
+    pub fn block_on<T>(&self, call: impl Future<Output = T>) -> T {
         self.runtime.block_on(call)
     }
 
     /// A request with the API key, where there is one.
-    pub(crate) fn request<T>(&self, message: T) -> Request<T> {
+    pub fn request<T>(&self, message: T) -> Request<T> {
         let mut request = Request::new(message);
         if let Some(api_key) = &self.api_key {
             request.metadata_mut().insert(METADATA_NAME, api_key.clone());

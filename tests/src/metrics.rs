@@ -72,7 +72,10 @@ impl Scrape {
 
     /// The lines of `metric`, with their labels.
     pub fn rows(&self, metric: &str) -> Vec<&str> {
-        let is_of = |line: &&str| line.strip_prefix(metric).is_some_and(|rest| rest.is_empty() || rest.starts_with('{'));
+        let is_of = |line: &&str| {
+            line.strip_prefix(metric)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('{'))
+        };
         self.samples.keys().map(String::as_str).filter(is_of).collect()
     }
 

@@ -81,7 +81,11 @@ impl<'lab> Prometheus<'lab> {
             folder,
             client: config.build().new_agent(),
         };
-        let is_scraped = || Ok(prometheus.query("up == 1").is_ok_and(|rows| rows.len() == targets.len()));
+        let is_scraped = || {
+            Ok(prometheus
+                .query("up == 1")
+                .is_ok_and(|rows| rows.len() == targets.len()))
+        };
         wait::until("Prometheus has scraped everything", is_scraped)
             .with_context(|| fs::read_to_string(prometheus.folder.path().join("log")).unwrap_or_default())?;
         Ok(prometheus)
@@ -190,7 +194,12 @@ fn filter(program: &mut Command, input: &str) -> Result<String> {
     })?;
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     if !output.status.success() {
-        bail!("{program:?}: {} {}{}", output.status, text(&output.stdout), text(&output.stderr));
+        bail!(
+            "{program:?}: {} {}{}",
+            output.status,
+            text(&output.stdout),
+            text(&output.stderr)
+        );
     }
     Ok(text(&output.stdout) + &text(&output.stderr))
 }

@@ -40,7 +40,10 @@ impl<'lab> Machine<'lab> {
         let group = Group::make()?;
         let log = folder.path().join("boot.log");
         let mut boot = Command::new("bash");
-        boot.args(["-c", ENTER, "enter"]).arg(&group.0).arg(BOOT).arg(folder.path());
+        boot.args(["-c", ENTER, "enter"])
+            .arg(&group.0)
+            .arg(BOOT)
+            .arg(folder.path());
         boot.stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(fs::File::create(&log)?);
@@ -79,7 +82,9 @@ impl<'lab> Machine<'lab> {
         let mut enter = Command::new("nsenter");
         enter
             .args(["--target", &self.first_process.to_string()])
-            .args(["--mount", "--pid", "--cgroup", "--net", "--uts", "--ipc", "--root", "--wd=/", "--"])
+            .args([
+                "--mount", "--pid", "--cgroup", "--net", "--uts", "--ipc", "--root", "--wd=/", "--",
+            ])
             .args(words)
             .env_clear()
             .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
@@ -123,7 +128,10 @@ impl<'lab> Machine<'lab> {
 
     /// Lays settings over a unit's own, as an administrator does.
     pub fn drop_in(&self, unit: &str, settings: &str) -> Result<()> {
-        self.write(&format!("/etc/systemd/system/{unit}.d/story.conf"), &format!("[Service]\n{settings}\n"))?;
+        self.write(
+            &format!("/etc/systemd/system/{unit}.d/story.conf"),
+            &format!("[Service]\n{settings}\n"),
+        )?;
         self.run("systemctl daemon-reload")?;
         Ok(())
     }
@@ -148,7 +156,9 @@ impl<'lab> Machine<'lab> {
     /// A unit's main process, as this host numbers it.
     pub fn main_process(&self, unit: &str) -> Result<u32> {
         let inside: u32 = self.property(unit, "MainPID")?.parse()?;
-        let mut found = processes_of(&self.group.0)?.into_iter().filter(|id| number_inside(*id) == Some(inside));
+        let mut found = processes_of(&self.group.0)?
+            .into_iter()
+            .filter(|id| number_inside(*id) == Some(inside));
         found.next().with_context(|| format!("{unit} has no process"))
     }
 
@@ -174,7 +184,11 @@ struct Group(PathBuf);
 impl Group {
     fn make() -> Result<Self> {
         let own = cgroup::own_folder()?.context("there is no version 2 cgroup tree")?;
-        let folder = own.join(format!("portmeter-machine-{}-{}", process::id(), namespace::next_number()));
+        let folder = own.join(format!(
+            "portmeter-machine-{}-{}",
+            process::id(),
+            namespace::next_number()
+        ));
         fs::create_dir(&folder).with_context(|| format!("making {}", folder.display()))?;
         Ok(Self(folder))
     }
@@ -182,7 +196,10 @@ impl Group {
 
 impl Drop for Group {
     fn drop(&mut self) {
-        let emptied = wait::until("the machine's processes are gone", || Ok(remove_groups(&self.0).is_ok()));
+        let emptied = wait::until(
+            "the machine's processes are gone",
+            || Ok(remove_groups(&self.0).is_ok()),
+        );
         if let Err(error) = emptied {
             eprintln!("{} stays behind: {error:#}", self.0.display());
         }

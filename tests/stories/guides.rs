@@ -237,7 +237,9 @@ fn turning_it_off() -> Result<()> {
     machine.run(&format!("ln -s {} /usr/local/bin/xray", xray.display()))?;
     let before = machine.differences()?;
     machine.follow(&page::blocks(README, "sh"), CHECKOUT)?;
-    machine.run("rm -r target && portmeter key add customer >/dev/null")?;
+    machine.run(&format!(
+        "rm -r {CHECKOUT}/target && portmeter key add customer >/dev/null"
+    ))?;
     wait::until("a core runs", || Ok(core_process_ids(&pair.server)?.len() == 1))?;
 
     let blocks = page::blocks(TURNING_IT_OFF, "sh");

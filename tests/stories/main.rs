@@ -83,8 +83,8 @@ type Story = (&'static str, fn() -> Result<()>);
 
 /// The programs that stories call, beside the product.
 const TOOLS: &[&str] = &[
-    "bash", "bpftool", "clang", "curl", "ethtool", "ip", "jq", "nft", "nsenter", "openssl", "python3", "script", "setpriv",
-    "ss", "tc", "tcpdump", "tmux", "unshare",
+    "bash", "bpftool", "clang", "curl", "ethtool", "ip", "jq", "nft", "nsenter", "openssl", "python3", "script",
+    "setpriv", "ss", "tc", "tcpdump", "tmux", "unshare",
 ];
 
 fn main() -> ExitCode {

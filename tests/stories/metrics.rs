@@ -24,10 +24,7 @@ pub(crate) const STORIES: &[Story] = &[
         counters_rise_through_resets_and_restarts,
     ),
     ("each_scraper_gets_its_format", each_scraper_gets_its_format),
-    (
-        "what_is_told_is_what_is_documented",
-        what_is_told_is_what_is_documented,
-    ),
+    ("what_is_told_is_what_is_documented", what_is_told_is_what_is_documented),
     ("a_key_s_figures_are_its_own", a_key_s_figures_are_its_own),
     ("names_are_told_on_request", names_are_told_on_request),
     ("requests_and_calls_are_counted", requests_and_calls_are_counted),
@@ -115,7 +112,10 @@ fn counters_rise_through_resets_and_restarts() -> Result<()> {
 fn each_scraper_gets_its_format() -> Result<()> {
     let pair = Pair::new()?;
     let _agent = Agent::started(&pair.server)?;
-    let (open_metrics, classic) = (Scrape::of(&pair.server, PROMETHEUS_ACCEPTS)?, Scrape::of(&pair.server, "*/*")?);
+    let (open_metrics, classic) = (
+        Scrape::of(&pair.server, PROMETHEUS_ACCEPTS)?,
+        Scrape::of(&pair.server, "*/*")?,
+    );
     ensure!(
         open_metrics.content_type == "application/openmetrics-text; version=1.0.0; charset=utf-8",
         "{}",
@@ -163,9 +163,14 @@ fn what_is_told_is_what_is_documented() -> Result<()> {
     agent.rest().create_key("customer")?;
     agent.grpc()?.keys()?;
     let classic = Scrape::of(&pair.server, "*/*")?;
-    let as_classic = |(&name, &kind): (&&'static str, &&'static str)| (name, if kind == "info" { "gauge" } else { kind });
+    let as_classic =
+        |(&name, &kind): (&&'static str, &&'static str)| (name, if kind == "info" { "gauge" } else { kind });
     let expected: BTreeMap<&str, &str> = documented.iter().map(as_classic).collect();
-    ensure!(classic.types() == expected, "{:?}\nand documented are\n{expected:?}", classic.types());
+    ensure!(
+        classic.types() == expected,
+        "{:?}\nand documented are\n{expected:?}",
+        classic.types()
+    );
 
     let open_metrics = Scrape::of(&pair.server, PROMETHEUS_ACCEPTS)?;
     let as_open_metrics = |(&name, &kind): (&&'static str, &&'static str)| {
@@ -200,13 +205,21 @@ fn a_key_s_figures_are_its_own() -> Result<()> {
         .expect_success()?;
     let told = |key_id: &str| Scrape::of(&pair.server, "*/*")?.count_of_key(key_id);
     let passed = count::of(&capture.counts(SERVER_V4.into())?, key.port);
-    ensure!(told(&key.id)? == passed, "after resets {:?}, passed {passed:?}", told(&key.id)?);
+    ensure!(
+        told(&key.id)? == passed,
+        "after resets {:?}, passed {passed:?}",
+        told(&key.id)?
+    );
 
     agent.kill()?;
     tcp::bulk(&pair.server, &pair.client, &transfer)?;
     agent.start()?;
     let passed = count::of(&capture.counts(SERVER_V4.into())?, key.port);
-    ensure!(told(&key.id)? == passed, "after a kill {:?}, passed {passed:?}", told(&key.id)?);
+    ensure!(
+        told(&key.id)? == passed,
+        "after a kill {:?}, passed {passed:?}",
+        told(&key.id)?
+    );
     let connections = Scrape::of(&pair.server, "*/*")?.connections_of_key(&key.id)?;
     ensure!(connections.opened == 2 && connections.active == 0, "{connections:?}");
 
@@ -216,7 +229,11 @@ fn a_key_s_figures_are_its_own() -> Result<()> {
     ensure!(next.port == key.port, "the port is not handed on: {next:?}");
     let scrape = Scrape::of(&pair.server, "*/*")?;
     ensure!(scrape.count_of_key(&key.id).is_err(), "a deleted key is told");
-    ensure!(scrape.count_of_key(&next.id)? == Count::default(), "{:?}", scrape.count_of_key(&next.id)?);
+    ensure!(
+        scrape.count_of_key(&next.id)? == Count::default(),
+        "{:?}",
+        scrape.count_of_key(&next.id)?
+    );
     tcp::bulk(&pair.server, &pair.client, &transfer)?;
     let all = count::of(&capture.finish(SERVER_V4.into())?, key.port);
     let scrape = Scrape::of(&pair.server, "*/*")?;
@@ -225,7 +242,11 @@ fn a_key_s_figures_are_its_own() -> Result<()> {
     let own = scrape.count_of_key(&next.id)?;
     ensure!(own.rx_bytes > 10_000 && own.rx_bytes < passed.rx_bytes, "{own:?}");
     let row = format!("portmeter_key_info{{key=\"{}\",port=\"{}\"}}", next.id, next.port);
-    ensure!(scrape.rows("portmeter_key_info") == [row.as_str()], "{:?}", scrape.rows("portmeter_key_info"));
+    ensure!(
+        scrape.rows("portmeter_key_info") == [row.as_str()],
+        "{:?}",
+        scrape.rows("portmeter_key_info")
+    );
     Ok(())
 }
 
@@ -236,7 +257,10 @@ fn names_are_told_on_request() -> Result<()> {
     let row = |scrape: &Scrape| scrape.rows("portmeter_key_info").join(" ");
     let (id, port) = (&key.id, key.port);
     let shown = row(&Scrape::of(&pair.server, "*/*")?);
-    ensure!(shown == format!("portmeter_key_info{{key=\"{id}\",port=\"{port}\"}}"), "{shown}");
+    ensure!(
+        shown == format!("portmeter_key_info{{key=\"{id}\",port=\"{port}\"}}"),
+        "{shown}"
+    );
     agent.stop()?;
     agent.change_variable("PORTMETER_METRICS__KEY_NAMES", "true");
     agent.start()?;
@@ -270,12 +294,22 @@ fn requests_and_calls_are_counted() -> Result<()> {
         (format!("portmeter_rest_requests_total{{{route},status=\"4xx\"}}"), 2),
         (format!("portmeter_rest_requests_total{{{route},status=\"5xx\"}}"), 0),
         (format!("portmeter_rest_request_duration_seconds_count{{{route}}}"), 5),
-        (format!("portmeter_rest_request_duration_seconds_bucket{{{route},le=\"+Inf\"}}"), 5),
+        (
+            format!("portmeter_rest_request_duration_seconds_bucket{{{route},le=\"+Inf\"}}"),
+            5,
+        ),
         (format!("portmeter_grpc_requests_total{{{method},code=\"OK\"}}"), 1),
-        (format!("portmeter_grpc_requests_total{{{method},code=\"UNAUTHENTICATED\"}}"), 1),
+        (
+            format!("portmeter_grpc_requests_total{{{method},code=\"UNAUTHENTICATED\"}}"),
+            1,
+        ),
         (format!("portmeter_grpc_request_duration_seconds_count{{{method}}}"), 2),
     ] {
-        ensure!(more(&line)? == expected, "{line} rose by {}, not by {expected}", more(&line)?);
+        ensure!(
+            more(&line)? == expected,
+            "{line} rose by {}, not by {expected}",
+            more(&line)?
+        );
     }
     let took = after.real(&format!("portmeter_rest_request_duration_seconds_sum{{{route}}}"))?;
     ensure!(took > 0.0 && took < 60.0, "five requests took {took} s");

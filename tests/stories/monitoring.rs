@@ -15,8 +15,8 @@ use portmeter_tests::network::{Pair, SERVER_V4};
 use portmeter_tests::prometheus::{Prometheus, as_classic_text, monitoring_folder, promtool};
 use portmeter_tests::rest::Rest;
 use portmeter_tests::traffic::steady::{Sent, Steady};
-use portmeter_tests::{needs, wait};
 use portmeter_tests::xray::{Site, Supervised};
+use portmeter_tests::{needs, wait};
 use serde_json::Value;
 
 use crate::Story;
@@ -64,7 +64,11 @@ fn promtool_has_nothing_to_say_of_either_format() -> Result<()> {
     }
     // Each process tells the requests that it has answered.
     let of_gateway = Scrape::at(&pair.server, APART_METRICS, "*/*")?;
-    ensure!(of_gateway.rows("portmeter_port_connections").is_empty(), "{}", of_gateway.text);
+    ensure!(
+        of_gateway.rows("portmeter_port_connections").is_empty(),
+        "{}",
+        of_gateway.text
+    );
     let asked = r#"portmeter_rest_requests_total{method="GET",route="/readyz",status="2xx"}"#;
     ensure!(of_gateway.value(asked)? > 0, "{}", of_gateway.text);
     let called = r#"portmeter_grpc_requests_total{method="portmeter.v1.SystemService/GetState",code="OK"}"#;
@@ -109,7 +113,10 @@ fn prometheus_shows_the_rates_that_the_traffic_had() -> Result<()> {
     let prometheus = Prometheus::start(&pair.server, &[("portmeter", METRICS_ADDRESS)])?;
     let flows = [(1_000, 2), (250, 5), (60, 3)].into_iter().zip(&keys);
     let flows = flows.map(|((payload_bytes, milliseconds), key)| {
-        let (address, interval) = (SocketAddr::new(SERVER_V4.into(), key.port), Duration::from_millis(milliseconds));
+        let (address, interval) = (
+            SocketAddr::new(SERVER_V4.into(), key.port),
+            Duration::from_millis(milliseconds),
+        );
         let steady = Steady::start(&pair.server, &pair.client, address, payload_bytes, interval)?;
         Ok((key, steady))
     });
@@ -121,7 +128,9 @@ fn prometheus_shows_the_rates_that_the_traffic_had() -> Result<()> {
         let row = prometheus.one(&format!("max(timestamp({metric}))"), None)?;
         row.value()
     };
-    wait::until("Prometheus has a window of samples", || Ok(newest()? > began_at + WINDOW + 2.0))?;
+    wait::until("Prometheus has a window of samples", || {
+        Ok(newest()? > began_at + WINDOW + 2.0)
+    })?;
     let moment = newest()?;
     let mut shown = Vec::new();
     for (key, _) in &flows {
@@ -153,7 +162,10 @@ fn prometheus_shows_the_rates_that_the_traffic_had() -> Result<()> {
             datagrams
         };
         let error = (rate - expected).abs() / expected;
-        println!("{whose} {port} {way} {unit}: {rate:.1} a second shown, {expected:.1} sent, off by {:.3} %", error * 100.0);
+        println!(
+            "{whose} {port} {way} {unit}: {rate:.1} a second shown, {expected:.1} sent, off by {:.3} %",
+            error * 100.0
+        );
         ensure!(
             error <= ERROR_MAX,
             "{whose} {port}, {way} {unit}: {rate} a second shown, {expected} sent"
@@ -287,7 +299,9 @@ fn dashboard_expressions() -> Result<Vec<String>> {
     ];
     let expression = |target: &Value| {
         let written = text(&target["expr"])?;
-        let filled = variables.iter().fold(written, |text, (name, value)| text.replace(name, value));
+        let filled = variables
+            .iter()
+            .fold(written, |text, (name, value)| text.replace(name, value));
         ensure!(!filled.contains('$'), "a variable that nobody fills: {filled}");
         Ok(filled)
     };
@@ -297,7 +311,10 @@ fn dashboard_expressions() -> Result<Vec<String>> {
 /// The examples of docs/monitoring.md.
 fn documented_expressions() -> Vec<String> {
     let text = include_str!("../../docs/monitoring.md");
-    let blocks = text.split("```promql\n").skip(1).filter_map(|rest| rest.split("```").next());
+    let blocks = text
+        .split("```promql\n")
+        .skip(1)
+        .filter_map(|rest| rest.split("```").next());
     let examples = blocks.flat_map(|block| block.split("\n\n"));
     let without_comments = |example: &str| {
         let lines = example.lines().filter(|line| !line.starts_with('#'));
@@ -339,7 +356,15 @@ struct Gateway(Child);
 impl Gateway {
     fn start(agent: &Agent<'_>) -> Result<Self> {
         let mut command = Command::new(agent::binary().context("the binary")?);
-        command.args(["gateway", "--agent", GRPC_ADDRESS, "--http", APART, "--metrics", APART_METRICS]);
+        command.args([
+            "gateway",
+            "--agent",
+            GRPC_ADDRESS,
+            "--http",
+            APART,
+            "--metrics",
+            APART_METRICS,
+        ]);
         command
             .env("PORTMETER_API_KEY", API_KEY)
             .stdout(Stdio::null())

@@ -12,10 +12,10 @@ use portmeter_tests::agent::REST_ADDRESS;
 use portmeter_tests::capture::Capture;
 use portmeter_tests::count;
 use portmeter_tests::exactness;
-use portmeter_tests::systemd::Machine;
 use portmeter_tests::network::{Pair, SERVER_ADDRESSES, SERVER_V4};
 use portmeter_tests::ordinary_user::{COUNTING, every_thread_has};
 use portmeter_tests::rest::Rest;
+use portmeter_tests::systemd::Machine;
 use portmeter_tests::traffic::background::Background;
 use portmeter_tests::traffic::settle;
 use portmeter_tests::xray::{Client, Link, SERVER_NAME, Site};
@@ -25,9 +25,15 @@ use crate::Story;
 
 pub(crate) const STORIES: &[Story] = &[
     ("from_the_first_to_the_last_day", from_the_first_to_the_last_day),
-    ("systemd_ends_what_hangs_and_reloads_what_is_good", systemd_ends_what_hangs_and_reloads_what_is_good),
+    (
+        "systemd_ends_what_hangs_and_reloads_what_is_good",
+        systemd_ends_what_hangs_and_reloads_what_is_good,
+    ),
     ("agent_and_gateway_are_two_services", agent_and_gateway_are_two_services),
-    ("the_core_goes_on_without_the_service", the_core_goes_on_without_the_service),
+    (
+        "the_core_goes_on_without_the_service",
+        the_core_goes_on_without_the_service,
+    ),
 ];
 
 const UNIT: &str = "portmeter.service";
@@ -53,7 +59,11 @@ fn install(machine: &Machine<'_>, package: &Path) -> Result<()> {
 
 /// REST with the key that the package has made.
 fn rest<'lab>(machine: &Machine<'lab>) -> Result<Rest<'lab>> {
-    Ok(Rest::new(machine.host(), REST_ADDRESS, machine.read(API_KEY_FILE)?.trim()))
+    Ok(Rest::new(
+        machine.host(),
+        REST_ADDRESS,
+        machine.read(API_KEY_FILE)?.trim(),
+    ))
 }
 
 fn is_active(machine: &Machine<'_>, unit: &str) -> Result<bool> {
@@ -79,9 +89,18 @@ fn from_the_first_to_the_last_day() -> Result<()> {
     let later = package::later(&needs::package()?, folder.path())?;
     install(&machine, &later)?;
     ensure!(machine.run("dpkg-query --show --showformat=${Version} portmeter")? == package::version(&later)?);
-    ensure!(rest.is_ready() && machine.main_process(UNIT)? != process, "the later one does not run");
-    ensure!(counters == self::counters(&machine)?, "the kernel's counters have begun anew");
-    ensure!(machine.read(CONFIGURATION)? == edited, "the administrator's settings are gone");
+    ensure!(
+        rest.is_ready() && machine.main_process(UNIT)? != process,
+        "the later one does not run"
+    );
+    ensure!(
+        counters == self::counters(&machine)?,
+        "the kernel's counters have begun anew"
+    );
+    ensure!(
+        machine.read(CONFIGURATION)? == edited,
+        "the administrator's settings are gone"
+    );
     stream.wait_for(300_000)?;
     stream.stop()?;
     settle::tcp_is_over(&pair.server, &pair.client)?;
@@ -98,7 +117,11 @@ fn from_the_first_to_the_last_day() -> Result<()> {
         ensure!(!machine.has(gone), "{gone} stays behind");
     }
     install(&machine, &later)?;
-    exactness::equal("REST after all was removed", &rest.counts()?, &count::only(&truth, [port]))?;
+    exactness::equal(
+        "REST after all was removed",
+        &rest.counts()?,
+        &count::only(&truth, [port]),
+    )?;
 
     let counters = self::counters(&machine)?;
     machine.run("dpkg --purge portmeter")?;
@@ -108,7 +131,10 @@ fn from_the_first_to_the_last_day() -> Result<()> {
 
 /// The user, the rights and the filters that systemd has given the process are the unit's.
 fn runs_as_its_unit_says(machine: &Machine<'_>) -> Result<()> {
-    ensure!(is_active(machine, UNIT)? && machine.property(UNIT, "UnitFileState")? == "enabled", "not started");
+    ensure!(
+        is_active(machine, UNIT)? && machine.property(UNIT, "UnitFileState")? == "enabled",
+        "not started"
+    );
     let status = machine.property(UNIT, "StatusText")?;
     ensure!(status.starts_with("counting 100 ports on "), "{status}");
     let process = machine.main_process(UNIT)?;
@@ -125,27 +151,44 @@ fn runs_as_its_unit_says(machine: &Machine<'_>) -> Result<()> {
     }
     let user = machine.run("id --user portmeter")?;
     let status = fs::read_to_string(format!("/proc/{process}/status"))?;
-    let owners = status.lines().find_map(|line| line.strip_prefix("Uid:")).context("no owner")?;
-    ensure!(owners.split_whitespace().all(|owner| owner == user.trim()), "{owners} is not {user}");
+    let owners = status
+        .lines()
+        .find_map(|line| line.strip_prefix("Uid:"))
+        .context("no owner")?;
+    ensure!(
+        owners.split_whitespace().all(|owner| owner == user.trim()),
+        "{owners} is not {user}"
+    );
     ensure!(user.trim() != "0", "portmeter is root");
-    let files = machine.run(&format!("stat --format=%U:%a {API_KEY_FILE} {LEDGER} /var/lib/portmeter"))?;
+    let files = machine.run(&format!(
+        "stat --format=%U:%a {API_KEY_FILE} {LEDGER} /var/lib/portmeter"
+    ))?;
     ensure!(files == "root:600\nportmeter:600\nportmeter:700\n", "{files}");
     ensure!(!machine.has("/var/lib/portmeter/api.key"), "a second key was made");
     Ok(())
 }
 
 fn has_what_people_expect(machine: &Machine<'_>) -> Result<()> {
-    for page in ["man1/portmeter.1", "man1/portmeter-run.1", "man1/portmeter-key.1", "man5/portmeter.toml.5"] {
+    for page in [
+        "man1/portmeter.1",
+        "man1/portmeter-run.1",
+        "man1/portmeter-key.1",
+        "man5/portmeter.toml.5",
+    ] {
         ensure!(machine.has(&format!("/usr/share/man/{page}.gz")), "no page {page}");
     }
     let completions = "/usr/share/bash-completion/completions/portmeter";
     machine.run(&format!("bash -n {completions}"))?;
-    ensure!(machine.read(completions)?.contains("check-config"), "the completions complete nothing");
+    ensure!(
+        machine.read(completions)?.contains("check-config"),
+        "the completions complete nothing"
+    );
     let version = machine.run("portmeter --version")?;
     let packaged = machine.run("dpkg-query --show --showformat=${Version} portmeter")?;
     let number = packaged.split('-').next().unwrap_or_default();
     ensure!(version == format!("portmeter {number}\n"), "{version} in {packaged}");
-    let checked = machine.run("systemd-analyze verify portmeter.service portmeter-agent.service portmeter-gateway.service");
+    let checked =
+        machine.run("systemd-analyze verify portmeter.service portmeter-agent.service portmeter-gateway.service");
     checked.context("a unit is wrong")?;
     ensure!(machine.run("portmeter check-config")? == "the configuration is good\n");
     Ok(())
@@ -158,7 +201,9 @@ fn counters(machine: &Machine<'_>) -> Result<u64> {
 }
 
 fn out_of_the_kernel(machine: &Machine<'_>, counters: u64) -> Result<()> {
-    wait::until("the programs are unloaded", || Ok(bpftool::programs_using(counters)?.is_empty()))?;
+    wait::until("the programs are unloaded", || {
+        Ok(bpftool::programs_using(counters)?.is_empty())
+    })?;
     ensure!(!machine.has("/sys/fs/bpf/portmeter"), "pins stay behind");
     let running = machine.run("ps -eo args")?;
     ensure!(!running.contains("portmeter"), "{running}");
@@ -171,7 +216,14 @@ fn without_a_trace(machine: &Machine<'_>) -> Result<()> {
     // What is removed stands among the changes as a device without numbers.
     left.retain(|path| path.contains("portmeter") && machine.has(path));
     ensure!(left.is_empty(), "{left:#?} stay behind");
-    let mut search = machine.command(&["grep", "--recursive", "--files-with-matches", "portmeter", "/etc", "/run/systemd"]);
+    let mut search = machine.command(&[
+        "grep",
+        "--recursive",
+        "--files-with-matches",
+        "portmeter",
+        "/etc",
+        "/run/systemd",
+    ]);
     let found = String::from_utf8_lossy(&search.output()?.stdout).into_owned();
     ensure!(found.is_empty(), "{found} speak of it");
     let units = machine.run("systemctl list-units --all --no-legend portmeter*")?;
@@ -190,9 +242,14 @@ fn systemd_ends_what_hangs_and_reloads_what_is_good() -> Result<()> {
     let refused = machine.command(&["systemctl", "reload", UNIT]).output()?;
     ensure!(!refused.status.success(), "a broken configuration was reloaded");
     wait::until("the log says why", || {
-        Ok(machine.log().contains("/etc/portmeter/portmeter.toml, line 3: `http.listen`"))
+        Ok(machine
+            .log()
+            .contains("/etc/portmeter/portmeter.toml, line 3: `http.listen`"))
     })?;
-    ensure!(is_active(&machine, UNIT)? && rest.is_ready() && machine.main_process(UNIT)? == process, "it was ended");
+    ensure!(
+        is_active(&machine, UNIT)? && rest.is_ready() && machine.main_process(UNIT)? == process,
+        "it was ended"
+    );
 
     // One that can: in force when the reload is over, in the same process.
     machine.write(CONFIGURATION, "[http]\npublic_url = \"https://reload.example\"\n")?;
@@ -201,7 +258,10 @@ fn systemd_ends_what_hangs_and_reloads_what_is_good() -> Result<()> {
         let shown = rest.shown(&format!("/api/keys/{}/config", key.id))?;
         Ok(shown.to_string().contains("https://reload.example/sub/"))
     })?;
-    ensure!(is_active(&machine, UNIT)? && machine.main_process(UNIT)? == process, "it was started again");
+    ensure!(
+        is_active(&machine, UNIT)? && machine.main_process(UNIT)? == process,
+        "it was started again"
+    );
 
     // A process that is there and does nothing is ended and comes back with everything.
     machine.drop_in(UNIT, "WatchdogSec=3\nTimeoutAbortSec=1")?;
@@ -237,20 +297,32 @@ fn agent_and_gateway_are_two_services() -> Result<()> {
         machine.main_process("portmeter-gateway.service")?,
     );
     for (process, rights) in [(agent, COUNTING), (gateway, 0)] {
-        for (set, expected) in [("CapEff", rights), ("CapBnd", rights), ("NoNewPrivs", 1), ("Seccomp", 2)] {
+        for (set, expected) in [
+            ("CapEff", rights),
+            ("CapBnd", rights),
+            ("NoNewPrivs", 1),
+            ("Seccomp", 2),
+        ] {
             every_thread_has(process, set, expected)?;
         }
     }
     let owner = |process: u32| -> Result<String> {
         let status = fs::read_to_string(format!("/proc/{process}/status"))?;
-        Ok(status.lines().find(|line| line.starts_with("Uid:")).unwrap_or_default().to_owned())
+        Ok(status
+            .lines()
+            .find(|line| line.starts_with("Uid:"))
+            .unwrap_or_default()
+            .to_owned())
     };
     ensure!(owner(agent)? != owner(gateway)?, "both are one user");
     machine.run("systemctl reload portmeter-agent.service portmeter-gateway.service")?;
     machine.run("systemctl stop portmeter-agent.service")?;
     ensure!(rest.get("/api/keys")?.status == 503, "without its agent");
     machine.run("systemctl start portmeter.service")?;
-    ensure!(rest.is_ready() && !is_active(&machine, "portmeter-gateway.service")?, "the two run beside the one");
+    ensure!(
+        rest.is_ready() && !is_active(&machine, "portmeter-gateway.service")?,
+        "the two run beside the one"
+    );
     Ok(())
 }
 

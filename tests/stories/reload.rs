@@ -21,11 +21,17 @@ use portmeter_tests::{command, count, wait};
 use crate::Story;
 
 pub(crate) const STORIES: &[Story] = &[
-    ("what_can_change_does_without_a_break", what_can_change_does_without_a_break),
+    (
+        "what_can_change_does_without_a_break",
+        what_can_change_does_without_a_break,
+    ),
     ("a_broken_file_changes_nothing", a_broken_file_changes_nothing),
     ("what_cannot_be_meant_is_taken_back", what_cannot_be_meant_is_taken_back),
     ("a_gateway_apart_reloads", a_gateway_apart_reloads),
-    ("wrong_settings_are_told_with_line_and_remedy", wrong_settings_are_told_with_line_and_remedy),
+    (
+        "wrong_settings_are_told_with_line_and_remedy",
+        wrong_settings_are_told_with_line_and_remedy,
+    ),
 ];
 
 /// Tells an agent to read its configuration again.
@@ -91,17 +97,28 @@ fn what_can_change_does_without_a_break() -> Result<()> {
          [xray]\nserver_host = \"host.reload.example\"\n[log]\nlevel = \"debug\"\n[capture]\nports = \"10001-10200\"\n",
     )?;
     let link = links()?;
-    ensure!(link.contains("https://reload.example/sub/") && link.contains("host.reload.example"), "{link}");
+    ensure!(
+        link.contains("https://reload.example/sub/") && link.contains("host.reload.example"),
+        "{link}"
+    );
     let without_key = Rest::new(&pair.server, agent::REST_ADDRESS, "no-key-at-all-here");
     ensure!(without_key.get("/api/live/now")?.status == 200, "the panel is not open");
-    ensure!(commit_interval_seconds(&one.agent)? == 1, "it commits as seldom as before");
+    ensure!(
+        commit_interval_seconds(&one.agent)? == 1,
+        "it commits as seldom as before"
+    );
     let event = one.last_event()?;
     ensure!(
         event.contains("in force: ") && event.contains("ledger.commit_interval_seconds") && event.contains("log.level"),
         "{event}"
     );
     ensure!(event.contains("after a restart: capture.ports"), "{event}");
-    ensure!(one.agent.read_log("stderr").contains("\"needs_restart\":\"capture.ports\""), "the log does not say what waits");
+    ensure!(
+        one.agent
+            .read_log("stderr")
+            .contains("\"needs_restart\":\"capture.ports\""),
+        "the log does not say what waits"
+    );
 
     // And back; the same process counts the same stream all the time.
     one.reload("[http]\npanel_auth = \"key\"\n")?;
@@ -128,16 +145,26 @@ fn a_broken_file_changes_nothing() -> Result<()> {
     let host = Namespace::new("server")?;
     let one = Configured::started(&host, "[http]\npublic_url = \"https://first.example\"\n")?;
     let id = one.agent.rest().create_key("customer")?.id;
-    for (text, line) in [("[http\n", 1), ("[http]\n\npublic_url = 5\nlisten = \"nowhere\"\n", 4), ("[htp]\n", 1)] {
+    for (text, line) in [
+        ("[http\n", 1),
+        ("[http]\n\npublic_url = 5\nlisten = \"nowhere\"\n", 4),
+        ("[htp]\n", 1),
+    ] {
         one.reload(text)?;
         let shown = one.agent.rest().shown(&format!("/api/keys/{id}/config"))?;
         ensure!(shown.to_string().contains("https://first.example"), "{shown}");
         let event = one.last_event()?;
         ensure!(event.contains("the earlier one stays in force"), "{event}");
-        ensure!(!event.contains(&one.file.display().to_string()), "where files lie is nobody's business: {event}");
+        ensure!(
+            !event.contains(&one.file.display().to_string()),
+            "where files lie is nobody's business: {event}"
+        );
         let place = format!("portmeter.toml, line {line}: ");
         let log = one.agent.read_log("stderr");
-        ensure!(log.contains(&place) && log.contains("the configuration is wrong"), "no {place:?} in {log}");
+        ensure!(
+            log.contains(&place) && log.contains("the configuration is wrong"),
+            "no {place:?} in {log}"
+        );
     }
     fs::remove_file(&one.file)?;
     hang_up(&one.agent)?;
@@ -155,7 +182,10 @@ fn what_cannot_be_meant_is_taken_back() -> Result<()> {
     let one = Configured::started(&pair.server, "")?;
     let attached = one.agent.grpc()?.is_attached("eth0")?;
     one.reload("[capture]\ninterfaces = [\"nothing0\"]\n[events]\nretention_days = 7\n")?;
-    ensure!(attached && one.agent.grpc()?.is_attached("eth0")?, "eth0 is counted no longer");
+    ensure!(
+        attached && one.agent.grpc()?.is_attached("eth0")?,
+        "eth0 is counted no longer"
+    );
     let event = one.last_event()?;
     ensure!(
         event.contains("in force: events.retention_days") && event.contains("not taken over: capture.interfaces"),
@@ -207,8 +237,14 @@ fn a_gateway_apart_reloads() -> Result<()> {
     write("ajar")?;
     reload()?;
     let log = fs::read_to_string(agent.home().join("gateway.log"))?;
-    ensure!(log.contains("gateway.toml, line 5: ") && log.contains("is none of"), "{log}");
-    ensure!(without_key.get("/api/live/now")?.status == 200, "a broken file has closed the panel");
+    ensure!(
+        log.contains("gateway.toml, line 5: ") && log.contains("is none of"),
+        "{log}"
+    );
+    ensure!(
+        without_key.get("/api/live/now")?.status == 200,
+        "a broken file has closed the panel"
+    );
     Ok(())
 }
 
@@ -241,11 +277,17 @@ fn wrong_settings_are_told_with_line_and_remedy() -> Result<()> {
     ensure!(said.lines().count() == 3, "{said}");
 
     // The same for a gateway, with what is its own.
-    fs::write(agent.home().join("gateway.toml"), "[gateway]\nagent_key = \"/k\"\n[http]\ntls = \"self-signed\"\n")?;
+    fs::write(
+        agent.home().join("gateway.toml"),
+        "[gateway]\nagent_key = \"/k\"\n[http]\ntls = \"self-signed\"\n",
+    )?;
     let mut check = agent.wrapped(&["check-config", "--gateway", "--config", "gateway.toml"]);
     let said = host.enter(|| command::output_in_time(&mut check))?;
     let said = String::from_utf8_lossy(&said.stderr).into_owned();
-    ensure!(said.contains("line 2: `gateway.agent_key`") && said.contains("line 4: `http.tls`"), "{said}");
+    ensure!(
+        said.contains("line 2: `gateway.agent_key`") && said.contains("line 4: `http.tls`"),
+        "{said}"
+    );
 
     // The example is a configuration, and changes nothing.
     let mut example = agent.wrapped(&["check-config", "--example"]);

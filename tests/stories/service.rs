@@ -27,7 +27,10 @@ pub(crate) const STORIES: &[Story] = &[
     ("what_the_unit_allows_is_enough", what_the_unit_allows_is_enough),
     ("the_units_are_hardened", the_units_are_hardened),
     ("the_agent_tells_how_it_is", the_agent_tells_how_it_is),
-    ("a_writer_that_hangs_is_not_called_alive", a_writer_that_hangs_is_not_called_alive),
+    (
+        "a_writer_that_hangs_is_not_called_alive",
+        a_writer_that_hangs_is_not_called_alive,
+    ),
     ("the_gateway_tells_how_it_is", the_gateway_tells_how_it_is),
     ("an_agent_that_begins_anew_says_so", an_agent_that_begins_anew_says_so),
 ];
@@ -44,7 +47,10 @@ fn what_the_unit_allows_is_enough() -> Result<()> {
     let pair = Pair::new()?;
     for name in ["portmeter.service", "portmeter-agent.service"] {
         let unit = UnitFile::read(name)?;
-        ensure!(unit.value("NoNewPrivileges")? == "yes" && unit.value("User")? != "root", "{name}");
+        ensure!(
+            unit.value("NoNewPrivileges")? == "yes" && unit.value("User")? != "root",
+            "{name}"
+        );
         let (ambient, bounding) = (unit.list("AmbientCapabilities"), unit.list("CapabilityBoundingSet"));
         let mut agent = Agent::new(&pair.server)?;
         ordinary_user::make_reachable(&mut agent)?;
@@ -54,7 +60,13 @@ fn what_the_unit_allows_is_enough() -> Result<()> {
             format!("--ambient-caps={}", capabilities(&ambient)),
             format!("--bounding-set={}", capabilities(&bounding)),
         ];
-        let mut wrapper = vec!["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--no-new-privs"];
+        let mut wrapper = vec![
+            "setpriv",
+            "--reuid=65534",
+            "--regid=65534",
+            "--clear-groups",
+            "--no-new-privs",
+        ];
         wrapper.extend(sets.iter().map(String::as_str));
         wrapper.push("--");
         agent.change_wrapper(&wrapper);
@@ -65,7 +77,12 @@ fn what_the_unit_allows_is_enough() -> Result<()> {
 
 fn counts_exactly(pair: &Pair, agent: &mut Agent<'_>) -> Result<()> {
     agent.start()?;
-    for (set, expected) in [("CapEff", COUNTING), ("CapPrm", COUNTING), ("CapBnd", COUNTING), ("NoNewPrivs", 1)] {
+    for (set, expected) in [
+        ("CapEff", COUNTING),
+        ("CapPrm", COUNTING),
+        ("CapBnd", COUNTING),
+        ("NoNewPrivs", 1),
+    ] {
         every_thread_has(agent.process_id()?, set, expected)?;
     }
     let port = agent.rest().create_key("customer")?.port;
@@ -98,7 +115,11 @@ fn send(pair: &Pair, port: u16) -> Result<()> {
 /// systemd's own judgement, without a running systemd.
 fn the_units_are_hardened() -> Result<()> {
     needs::program("systemd-analyze", "systemd")?;
-    for name in ["portmeter.service", "portmeter-agent.service", "portmeter-gateway.service"] {
+    for name in [
+        "portmeter.service",
+        "portmeter-agent.service",
+        "portmeter-gateway.service",
+    ] {
         let unit = UnitFile::read(name)?;
         let mut analyze = Command::new("systemd-analyze");
         analyze
@@ -232,7 +253,10 @@ fn tells_all(gateway: &Child, manager: &ServiceManager, rest: &Rest<'_>) -> Resu
         manager.wait_for("WATCHDOG")?;
     }
     command::signal(gateway, Signal::SIGHUP)?;
-    ensure!(manager.wait_for("RELOADING")?.get("MONOTONIC_USEC").is_some(), "no moment");
+    ensure!(
+        manager.wait_for("RELOADING")?.get("MONOTONIC_USEC").is_some(),
+        "no moment"
+    );
     manager.wait_for("READY")?;
     command::signal(gateway, Signal::SIGTERM)?;
     manager.wait_for("STOPPING")?;
@@ -247,11 +271,16 @@ fn an_agent_that_begins_anew_says_so() -> Result<()> {
     agent.start()?;
     manager.wait_for("READY")?;
     let process = agent.process_id()?;
-    let asked = agent.rest().post("/api/system/restart", Some(json!({"target": "ui"})))?;
+    let asked = agent
+        .rest()
+        .post("/api/system/restart", Some(json!({"target": "ui"})))?;
     asked.expect_success()?;
     manager.wait_for("RELOADING")?;
     manager.wait_for("READY")?;
-    ensure!(agent.rest().is_ready() && agent.process_id()? == process, "not the same process");
+    ensure!(
+        agent.rest().is_ready() && agent.process_id()? == process,
+        "not the same process"
+    );
     manager.wait_for("WATCHDOG")?;
     agent.stop()?;
     manager.wait_for("STOPPING")?;

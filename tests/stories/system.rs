@@ -3,7 +3,6 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
-use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use nix::sys::statvfs::statvfs;

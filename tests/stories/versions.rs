@@ -26,7 +26,7 @@ fn every_face_shows_the_same_version() -> Result<()> {
     let agent = Agent::started(&pair.server)?;
     let greeting = agent.read_log("stdout");
     ensure!(greeting.starts_with(&format!("Portmeter {VERSION}\n")), "{greeting}");
-    let over_grpc = agent.grpc()?.state()?.version;
+    let over_grpc = agent.grpc()?.version()?;
     ensure!(over_grpc == VERSION, "gRPC shows {over_grpc}");
     let document = agent.rest().shown("/api/openapi.json")?;
     ensure!(document["info"]["version"] == VERSION, "{}", document["info"]);
@@ -36,7 +36,7 @@ fn every_face_shows_the_same_version() -> Result<()> {
     Diagnosis::of(&agent)?.expect("agent", "ok", &format!("version {VERSION} runs"))?;
 
     let newest = CHANGELOG.lines().find_map(|line| line.strip_prefix("## "));
-    let newest = newest.and_then(|heading| heading.split(' ').next());
+    let newest = newest.and_then(|heading| heading.split([',', ' ']).next());
     ensure!(newest == Some(VERSION), "the changelog begins with {newest:?}");
     Ok(())
 }

@@ -70,7 +70,8 @@ fn build(from_present_binary: bool) -> Result<PathBuf> {
     build.args(["--package", "portmeter", "--locked", "--quiet", "--output"]);
     build.arg(&packages).current_dir(workspace_root());
     if from_present_binary {
-        build.arg("--no-build");
+        // Nobody keeps a package of the tests.
+        build.args(["--no-build", "--fast"]);
     }
     command::output(&mut build).context("building the Debian package")?;
     the_only_file(&packages)
@@ -88,6 +89,10 @@ fn the_only_file(folder: &Path) -> Result<PathBuf> {
     let entries = fs::read_dir(folder)?.collect::<std::io::Result<Vec<_>>>()?;
     match entries.as_slice() {
         [entry] => Ok(entry.path()),
-        _ => bail!("{} files in {} where one package is due", entries.len(), folder.display()),
+        _ => bail!(
+            "{} files in {} where one package is due",
+            entries.len(),
+            folder.display()
+        ),
     }
 }

@@ -11,8 +11,9 @@ use aya_ebpf::helpers::generated::{bpf_get_smp_processor_id, bpf_ktime_get_ns};
 use aya_ebpf::macros::btf_map;
 use portmeter_ebpf::layout::{
     Adoption, BLOCKED_CONNECTIONS_CAPACITY, BlockedConnection, ConnectionMark, DropReason, DroppedCounters,
-    FRAGMENT_AGE_MAX_SECONDS_V4, FRAGMENT_AGE_MAX_SECONDS_V6, FRAGMENTS_CAPACITY, FewAddresses, FragmentKey, FragmentOwner,
-    LOCAL_ADDRESSES_CAPACITY, MapLife, PORT_SLOTS_CAPACITY, PortCounters, UnattributedCounters, UnattributedReason,
+    FRAGMENT_AGE_MAX_SECONDS_V4, FRAGMENT_AGE_MAX_SECONDS_V6, FRAGMENTS_CAPACITY, FewAddresses, FragmentKey,
+    FragmentOwner, LOCAL_ADDRESSES_CAPACITY, MapLife, PORT_SLOTS_CAPACITY, PortCounters, UnattributedCounters,
+    UnattributedReason,
 };
 use portmeter_ebpf::packet::{FragmentSource, Lookups};
 

@@ -232,7 +232,9 @@ impl Agent {
         tasks.spawn(done(domains::run(self.recording(), shutdown.clone())));
         let (store, state) = (Arc::clone(&self.store), Arc::clone(&self.state));
         tasks.spawn(done(sampler::book(store, state, self.live.clone(), shutdown.clone())));
-        tasks.spawn(done(self.watchdog().run(shutdown.clone())));
+        if self.manager.is_there() {
+            tasks.spawn(done(self.watchdog().run(shutdown.clone())));
+        }
         if let Some(log) = self.kernel_log() {
             tasks.spawn(done(log.run(shutdown.clone())));
         }
@@ -249,7 +251,12 @@ impl Agent {
             tasks.spawn(done(follower.run(watcher, shutdown.clone())));
         }
         if let Some((listener, requests)) = self.http.take().zip(requests) {
-            tasks.spawn(done(self.gateway(listener, services.clone(), requests, shutdown.clone())));
+            tasks.spawn(done(self.gateway(
+                listener,
+                services.clone(),
+                requests,
+                shutdown.clone(),
+            )));
         }
         for certificate in [&self.certificates.http, &self.certificates.grpc].into_iter().flatten() {
             tasks.spawn(done(certificate.clone().follow(shutdown.clone())));

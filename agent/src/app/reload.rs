@@ -87,7 +87,10 @@ impl Reloader {
             "the configuration is read anew"
         );
         for problem in &outcome.refused {
-            tracing::error!(problem, "a part of the configuration cannot be used; the earlier one stays in force");
+            tracing::error!(
+                problem,
+                "a part of the configuration cannot be used; the earlier one stays in force"
+            );
         }
         Ok(outcome)
     }
@@ -132,7 +135,10 @@ fn tell_problems(error: &ConfigError) {
 
 /// Takes everything below `prefix` out of what was applied; what is told of it.
 fn take_back(change: &mut Change<Config>, prefix: &str, error: &anyhow::Error) -> Option<String> {
-    let (refused, applied) = change.applied.drain(..).partition(|path: &String| path.starts_with(prefix));
+    let (refused, applied) = change
+        .applied
+        .drain(..)
+        .partition(|path: &String| path.starts_with(prefix));
     change.applied = applied;
     let refused: Vec<String> = refused;
     (!refused.is_empty()).then(|| format!("{}: {error:#}", refused.join(", ")))
@@ -145,7 +151,12 @@ fn read_anew(outcome: &Outcome) -> NewEvent {
             parts.push(format!("{what}: {paths}"));
         }
     }
-    parts.extend(outcome.refused.iter().map(|problem| format!("not taken over: {problem}")));
+    parts.extend(
+        outcome
+            .refused
+            .iter()
+            .map(|problem| format!("not taken over: {problem}")),
+    );
     if parts.is_empty() {
         parts.push("nothing differs".to_owned());
     }
@@ -157,7 +168,10 @@ fn read_anew(outcome: &Outcome) -> NewEvent {
         },
         action: "reloaded",
         message: format!("the configuration was read anew; {}", parts.join("; ")),
-        details: vec![("result", if outcome.refused.is_empty() { "ok" } else { "failed" }.to_owned())],
+        details: vec![(
+            "result",
+            if outcome.refused.is_empty() { "ok" } else { "failed" }.to_owned(),
+        )],
         ..NewEvent::default()
     }
 }
@@ -165,7 +179,10 @@ fn read_anew(outcome: &Outcome) -> NewEvent {
 /// The log names line and file; whoever may read events need not know where files lie.
 fn refused(error: &anyhow::Error) -> NewEvent {
     let reason = match error.downcast_ref::<ConfigError>() {
-        Some(error) => format!("{} problems, which the log and `portmeter check-config` tell", error.sentences().len()),
+        Some(error) => format!(
+            "{} problems, which the log and `portmeter check-config` tell",
+            error.sentences().len()
+        ),
         None => error.to_string(),
     };
     NewEvent {
@@ -200,7 +217,11 @@ mod tests {
         assert_eq!(event.severity, EventSeverity::Info);
         assert!(read_anew(&outcome("", "", &[])).message.ends_with("nothing differs"));
         let event = read_anew(&outcome("", "", &["xray.dest: no"]));
-        assert!(event.message.ends_with("not taken over: xray.dest: no"), "{}", event.message);
+        assert!(
+            event.message.ends_with("not taken over: xray.dest: no"),
+            "{}",
+            event.message
+        );
         assert_eq!(event.severity, EventSeverity::Error);
     }
 

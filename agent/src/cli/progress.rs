@@ -28,6 +28,8 @@ pub(super) fn show_copy(bar: &ProgressBar, progress: CopyProgress) {
 /// Says what is being done where nobody knows how long it takes.
 pub(super) fn spinner(what: &'static str) -> ProgressBar {
     let spinner = ProgressBar::new_spinner().with_message(what);
+    // At once: what is over before the next moment was said all the same.
+    spinner.tick();
     spinner.enable_steady_tick(TICK);
     spinner
 }

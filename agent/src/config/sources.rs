@@ -197,9 +197,18 @@ mod tests {
             ),
             ("[agent]\n\n[capture\n", "portmeter.toml, line 3: "),
             ("[capture]\n\nhook = 7\n", "portmeter.toml, line 3: `capture.hook`"),
-            ("[ledger]\n\n\ncommit_interval_seconds = 61\n", "portmeter.toml, line 4: "),
-            ("[http]\nlisten = \"nowhere\"\n", "write for example `listen = \"127.0.0.1:8000\"`"),
-            ("[capture]\ninterface = \"eth0\"\n", "did you mean `capture.interfaces`?"),
+            (
+                "[ledger]\n\n\ncommit_interval_seconds = 61\n",
+                "portmeter.toml, line 4: ",
+            ),
+            (
+                "[http]\nlisten = \"nowhere\"\n",
+                "write for example `listen = \"127.0.0.1:8000\"`",
+            ),
+            (
+                "[capture]\ninterface = \"eth0\"\n",
+                "did you mean `capture.interfaces`?",
+            ),
         ] {
             let message = from_file(text).unwrap_err().to_string();
             assert!(message.contains(part), "{message:?} does not name {part}");
@@ -221,7 +230,10 @@ mod tests {
                     panel_auth = \"open\"\n";
         let sentences = from_file(text).unwrap_err().sentences();
         assert_eq!(sentences.len(), 3, "{sentences:#?}");
-        for (sentence, part) in sentences.iter().zip(["line 2: `agent.instance`", "line 4: `ledger.", "line 7: `http."]) {
+        for (sentence, part) in sentences
+            .iter()
+            .zip(["line 2: `agent.instance`", "line 4: `ledger.", "line 7: `http."])
+        {
             assert!(sentence.contains(part), "{sentences:#?}");
         }
     }

@@ -65,7 +65,10 @@ impl Config {
     fn retention(&self) -> Checked {
         let ledger = &self.ledger;
         let kinds = [
-            ("ledger.minute_retention_hours", u64::from(ledger.minute_retention_hours)),
+            (
+                "ledger.minute_retention_hours",
+                u64::from(ledger.minute_retention_hours),
+            ),
             ("ledger.hour_retention_days", 24 * u64::from(ledger.hour_retention_days)),
             ("ledger.day_retention_days", 24 * u64::from(ledger.day_retention_days)),
         ];
@@ -102,10 +105,7 @@ impl Config {
         refuse_if(
             !["", "xtls-rprx-vision"].contains(&xray.flow.as_str()),
             "xray.flow",
-            format!(
-                "is \"{}\"; use \"xtls-rprx-vision\" or \"\"",
-                xray.flow.escape_debug()
-            ),
+            format!("is \"{}\"; use \"xtls-rprx-vision\" or \"\"", xray.flow.escape_debug()),
         )?;
         if let Some(host) = &xray.server_host {
             host.parse::<ServerHost>().map_err(|error| {

@@ -29,9 +29,14 @@ const DURATION: Family = Family::durations(
 )
 .by(&["method"])
 .noting("`method` is the service and the method, `unknown` where no service has it. A method has rows from its first call on. Calls of a gateway in the same process are not among them.");
-const REQUESTS: Family = Family::counter("portmeter_grpc_requests", "gRPC calls that were answered, or whose stream began")
-    .by(&["method", "code"])
-    .noting("`code` is gRPC's, for example `NOT_FOUND`; `CANCELLED` too where the caller went away before there was an answer.");
+const REQUESTS: Family = Family::counter(
+    "portmeter_grpc_requests",
+    "gRPC calls that were answered, or whose stream began",
+)
+.by(&["method", "code"])
+.noting(
+    "`code` is gRPC's, for example `NOT_FOUND`; `CANCELLED` too where the caller went away before there was an answer.",
+);
 
 /// What stands for methods that no service has.
 const UNKNOWN: &str = "unknown";

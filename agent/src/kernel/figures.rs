@@ -81,7 +81,11 @@ impl Kernel {
             entries_max: entries_max.into(),
         };
         Ok(vec![
-            row(PORT_COUNTERS, self.counters.ports().len() as u64, self.life.slot_capacity),
+            row(
+                PORT_COUNTERS,
+                self.counters.ports().len() as u64,
+                self.life.slot_capacity,
+            ),
             row(LOCAL_ADDRESSES_V4, v4, LOCAL_ADDRESSES_CAPACITY),
             row(LOCAL_ADDRESSES_V6, v6, LOCAL_ADDRESSES_CAPACITY),
             row(FRAGMENTS, self.fragment_count()?, FRAGMENTS_CAPACITY),

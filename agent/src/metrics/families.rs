@@ -128,10 +128,12 @@ const KEYS: [&Family; 8] = [
 ];
 const BY_KEY: &[&str] = &["key"];
 
-pub(super) const KEY_RECEIVE_BYTES: Family =
-    Family::counter("portmeter_key_receive", "IP-layer bytes received from the key's clients")
-        .of(Unit::Bytes)
-        .by(BY_KEY);
+pub(super) const KEY_RECEIVE_BYTES: Family = Family::counter(
+    "portmeter_key_receive",
+    "IP-layer bytes received from the key's clients",
+)
+.of(Unit::Bytes)
+.by(BY_KEY);
 pub(super) const KEY_TRANSMIT_BYTES: Family =
     Family::counter("portmeter_key_transmit", "IP-layer bytes sent to the key's clients")
         .of(Unit::Bytes)
@@ -177,9 +179,10 @@ pub(super) const UNATTRIBUTED_PACKETS: Family = Family::counter(
 .of(Unit::Packets)
 .by(BY_REASON)
 .noting("`forwarded`: the local end is no address of this host. `fragment`: its first fragment was not seen. `fragment_aged`: it came so late that it may be another datagram's. `malformed`, `header_chain`: it cannot be read. `slot_missing`: the maps contradict each other.");
-pub(super) const UNATTRIBUTED_BYTES: Family = Family::counter("portmeter_unattributed", "IP-layer bytes of those packets")
-    .of(Unit::Bytes)
-    .by(BY_REASON);
+pub(super) const UNATTRIBUTED_BYTES: Family =
+    Family::counter("portmeter_unattributed", "IP-layer bytes of those packets")
+        .of(Unit::Bytes)
+        .by(BY_REASON);
 pub(super) const DROPPED_PACKETS: Family = Family::counter(
     "portmeter_dropped",
     "Packets that Portmeter itself has dropped since the agent started",
@@ -211,7 +214,9 @@ pub(super) const PROGRAM_RUNS: Family = Family::counter(
     "How often each kernel program has run since the agent started",
 )
 .by(&["program"])
-.noting("Only while the kernel keeps statistics (`sysctl kernel.bpf_stats_enabled=1`), which costs each run some 20 ns.");
+.noting(
+    "Only while the kernel keeps statistics (`sysctl kernel.bpf_stats_enabled=1`), which costs each run some 20 ns.",
+);
 pub(super) const PROGRAM_RUN_TIME: Family = Family::counter("portmeter_program_run", "How long those runs took")
     .of(Unit::Seconds)
     .by(&["program"]);
@@ -267,10 +272,11 @@ pub(super) const XRAY_RUNNING: Family = Family::gauge(
     "portmeter_xray_running",
     "Whether the Xray core runs and answers: 1 or 0",
 );
-pub(super) const XRAY_STATE: Family = Family::gauge("portmeter_xray_state", "The state of the Xray core: 1 for the one it is in")
-    .by(&["state"])
-    .noting("`running`; `starting`: its API does not answer yet; `down`; `unknown`.");
-pub(super) const XRAY_RESTARTS: Family = Family::counter(
-    "portmeter_xray_restarts",
-    "How often the Xray core was started again",
-);
+pub(super) const XRAY_STATE: Family = Family::gauge(
+    "portmeter_xray_state",
+    "The state of the Xray core: 1 for the one it is in",
+)
+.by(&["state"])
+.noting("`running`; `starting`: its API does not answer yet; `down`; `unknown`.");
+pub(super) const XRAY_RESTARTS: Family =
+    Family::counter("portmeter_xray_restarts", "How often the Xray core was started again");

@@ -221,13 +221,19 @@ fn a_page_has_every_family_that_is_documented() {
 #[test]
 fn each_format_has_its_own_comments() {
     let open_metrics = page(scrape(), Format::OpenMetrics);
-    assert!(open_metrics.starts_with("# HELP portmeter_port_receive_bytes "), "{open_metrics}");
+    assert!(
+        open_metrics.starts_with("# HELP portmeter_port_receive_bytes "),
+        "{open_metrics}"
+    );
     assert_eq!(lines(&open_metrics, "# EOF"), ["# EOF"]);
     assert!(open_metrics.contains("# TYPE portmeter_build info\n"));
     assert!(open_metrics.contains("# UNIT portmeter_port_receive_bytes bytes\n"));
 
     let classic = page(scrape(), Format::Prometheus);
-    assert!(classic.starts_with("# HELP portmeter_port_receive_bytes_total "), "{classic}");
+    assert!(
+        classic.starts_with("# HELP portmeter_port_receive_bytes_total "),
+        "{classic}"
+    );
     assert!(classic.contains("# TYPE portmeter_build_info gauge\n"));
     assert!(!classic.contains("# EOF") && !classic.contains("# UNIT"), "{classic}");
 }
@@ -240,7 +246,8 @@ fn names_are_told_where_that_is_wanted() {
         ..scrape()
     };
     let page = page(with_names, Format::Prometheus);
-    let row = r#"portmeter_key_info{key="00000000-0000-0000-0000-000000000001",port="10001",name="Zoë \"the\" first\n"} 1"#;
+    let row =
+        r#"portmeter_key_info{key="00000000-0000-0000-0000-000000000001",port="10001",name="Zoë \"the\" first\n"} 1"#;
     assert_eq!(lines(&page, "portmeter_key_info")[0], row);
 }
 

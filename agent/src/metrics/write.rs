@@ -28,9 +28,12 @@ impl Figures for Scrape {
     }
 }
 
+/// A metric, and which of the figures of a `T` it tells.
+type Figure<T> = (&'static Family, fn(&T) -> u64);
+
 impl Scrape {
     fn write_ports(&self, page: &mut Page<'_>) -> fmt::Result {
-        let figures: [(&Family, fn(&PortFigures) -> u64); 6] = [
+        let figures: [Figure<PortFigures>; 6] = [
             (&PORT_RECEIVE_BYTES, |port| port.counter.rx_bytes),
             (&PORT_TRANSMIT_BYTES, |port| port.counter.tx_bytes),
             (&PORT_RECEIVE_PACKETS, |port| port.counter.rx_packets),
@@ -49,7 +52,7 @@ impl Scrape {
 
     fn write_keys(&self, page: &mut Page<'_>) -> fmt::Result {
         let keys = self.keys();
-        let figures: [(&Family, fn(&KeyFigures<'_>) -> u64); 6] = [
+        let figures: [Figure<KeyFigures<'_>>; 6] = [
             (&KEY_RECEIVE_BYTES, |key| key.total.rx_bytes),
             (&KEY_TRANSMIT_BYTES, |key| key.total.tx_bytes),
             (&KEY_RECEIVE_PACKETS, |key| key.total.rx_packets),
@@ -81,8 +84,16 @@ impl Scrape {
     fn write_strays(&self, page: &mut Page<'_>) -> fmt::Result {
         let unattributed = || self.kernel.unattributed.iter();
         let dropped = || self.kernel.dropped.iter();
-        write_by(page, &UNATTRIBUTED_PACKETS, unattributed().map(|row| (row.reason, row.packets)))?;
-        write_by(page, &UNATTRIBUTED_BYTES, unattributed().map(|row| (row.reason, row.bytes)))?;
+        write_by(
+            page,
+            &UNATTRIBUTED_PACKETS,
+            unattributed().map(|row| (row.reason, row.packets)),
+        )?;
+        write_by(
+            page,
+            &UNATTRIBUTED_BYTES,
+            unattributed().map(|row| (row.reason, row.bytes)),
+        )?;
         write_by(page, &DROPPED_PACKETS, dropped().map(|row| (row.reason, row.packets)))?;
         write_by(page, &DROPPED_BYTES, dropped().map(|row| (row.reason, row.bytes)))?;
         page.figure(&CONNECTION_CORRECTIONS, self.agent.connection_corrections)
@@ -148,11 +159,7 @@ const STATES: [(&str, CoreState); 4] = [
 ];
 
 /// A family with one label.
-fn write_by(
-    page: &mut Page<'_>,
-    family: &Family,
-    rows: impl Iterator<Item = (&'static str, u64)>,
-) -> fmt::Result {
+fn write_by(page: &mut Page<'_>, family: &Family, rows: impl Iterator<Item = (&'static str, u64)>) -> fmt::Result {
     let mut written = page.family(family)?;
     for (label, figure) in rows {
         written.row([Value::Text(label)], figure)?;

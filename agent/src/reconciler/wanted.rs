@@ -44,7 +44,10 @@ impl XraySettings {
     /// The same with what may change while the agent runs taken from a configuration.
     pub fn changed(&self, config: &XrayConfig) -> Self {
         let Self {
-            core, dest, server_names, ..
+            core,
+            dest,
+            server_names,
+            ..
         } = Self::of(config);
         Self {
             core: CoreSettings {
@@ -201,7 +204,10 @@ mod tests {
             ..XrayConfig::default()
         });
         assert_eq!((changed.core.flow.as_str(), changed.core.max_time_diff_ms), ("", 7_000));
-        assert_eq!((changed.dest.as_str(), changed.server_names), ("d.example:443", names(&["d.example"])));
+        assert_eq!(
+            (changed.dest.as_str(), changed.server_names),
+            ("d.example:443", names(&["d.example"]))
+        );
         assert_eq!(changed.core.api_listen, running.core.api_listen);
         assert_eq!(changed.core.listen, None);
         assert_eq!(changed.core.access_log, running.core.access_log);

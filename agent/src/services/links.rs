@@ -162,7 +162,13 @@ impl LinkService {
     /// The name or address in links where none is set: the configured one, or this host's.
     pub(super) async fn unset_host(&self) -> Result<ServerHost, ServiceError> {
         // Checked with the configuration.
-        let configured = self.live.now().xray.server_host.as_ref().and_then(|host| host.parse().ok());
+        let configured = self
+            .live
+            .now()
+            .xray
+            .server_host
+            .as_ref()
+            .and_then(|host| host.parse().ok());
         if let Some(host) = configured {
             return Ok(host);
         }

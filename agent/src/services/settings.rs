@@ -12,7 +12,7 @@ use super::{LinkService, ServiceError};
 use crate::config::{Config, Live};
 use crate::reconciler::{Applied, Reconciler, SynchronizeError};
 use crate::settings::{
-    Asked, COLLECTOR_ENABLED, Decided, Effect, Given, LEAVES, LOG_LEVEL, Stored, Value, Wrong, XRAY_FLOW,
+    Asked, COLLECTOR_ENABLED, Decided, Effect, Given, LEAVES, LOG_LEVEL, Leaf, Stored, Value, Wrong, XRAY_FLOW,
     XRAY_SERVER_HOST, XRAY_SNI, decide, find,
 };
 use crate::store::{EventKind, EventSeverity, NewEvent, Store};
@@ -186,9 +186,11 @@ impl From<Wrong> for ServiceError {
 }
 
 fn settings(stored: &Stored, given: &Given) -> Settings {
-    let value = |leaf: &'static crate::settings::Leaf| (leaf.path, stored.present(leaf, given));
+    // The level of the log is the configuration's business until somebody sets it here.
+    let is_shown = |leaf: &&'static Leaf| leaf.effect != Effect::Log || stored.values.contains_key(leaf.path);
+    let value = |leaf: &'static Leaf| (leaf.path, stored.present(leaf, given));
     Settings {
-        values: LEAVES.iter().map(value).collect(),
+        values: LEAVES.iter().filter(is_shown).map(value).collect(),
         extra_json: stored.extra.to_text(),
         version: stored.version,
     }

@@ -185,7 +185,7 @@ pub const LEAVES: [Leaf; 20] = [
         kind: Kind::Choice(&LEVELS),
         origin: Origin::Given("`log.level`"),
         effect: Effect::Log,
-        meaning: "How much the log tells; at `debug` it names clients' addresses.",
+        meaning: "How much the log tells; at `debug` it names clients' addresses. Shown once it is set here.",
     },
     fixed("paths.data_dir", "`agent.data_dir`, its last part", "The data folder."),
     fixed(

@@ -18,8 +18,8 @@ use std::collections::BTreeMap;
 
 pub use change::{Asked, Decided, EXTRA_BYTES_MAX, Wrong, decide};
 pub use leaves::{
-    COLLECTOR_ENABLED, Effect, LEAVES, LOG_LEVEL, Leaf, Origin, XRAY_FINGERPRINT, XRAY_FLOW, XRAY_SERVER_HOST, XRAY_SNI, find,
-    markdown,
+    COLLECTOR_ENABLED, Effect, LEAVES, LOG_LEVEL, Leaf, Origin, XRAY_FINGERPRINT, XRAY_FLOW, XRAY_SERVER_HOST,
+    XRAY_SNI, find, markdown,
 };
 pub use tree::{DEPTH_MAX, Tree, Unreadable};
 pub use value::{Kind, Value};

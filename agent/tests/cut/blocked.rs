@@ -35,7 +35,10 @@ fn a_blocked_download_stands_still(hook: HookChoice) -> Result<()> {
     let before = running()?;
     let cutting = CutOff::new(Arc::clone(&programs.kernel), Means::Block);
     let mut dropped_before = programs.dropped()?;
-    ensure!(dropped_before.packets == 0, "{dropped_before:?} were dropped before anything was blocked");
+    ensure!(
+        dropped_before.packets == 0,
+        "{dropped_before:?} were dropped before anything was blocked"
+    );
     for address in [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()] {
         let (listener, other) = (TcpListener::bind((ANY, PORT))?, TcpListener::bind((ANY, OTHER_PORT))?);
         let to = |port: u16| SocketAddr::new(address, port);
@@ -66,7 +69,8 @@ fn a_blocked_download_stands_still(hook: HookChoice) -> Result<()> {
         );
         let dropped = programs.dropped()?;
         ensure!(
-            dropped.packets > dropped_before.packets && dropped.bytes >= 40 * (dropped.packets - dropped_before.packets),
+            dropped.packets > dropped_before.packets
+                && dropped.bytes >= 40 * (dropped.packets - dropped_before.packets),
             "at {address}: {dropped:?} were dropped, and {dropped_before:?} before"
         );
         dropped_before = dropped;

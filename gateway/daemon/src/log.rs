@@ -10,8 +10,8 @@ use std::io::{self, IsTerminal};
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
-use tracing::field::Field;
 use tracing::Subscriber;
+use tracing::field::Field;
 use tracing_subscriber::field::MakeExt as _;
 use tracing_subscriber::fmt::format::{Writer, debug_fn};
 use tracing_subscriber::fmt::{self as formats, MakeWriter};
@@ -227,7 +227,14 @@ mod tests {
 
     #[test]
     fn a_level_is_a_word_or_directives() {
-        for text in ["error", "debug", "off", " info ", "info,portmeter::network=debug", "portmeter=trace"] {
+        for text in [
+            "error",
+            "debug",
+            "off",
+            " info ",
+            "info,portmeter::network=debug",
+            "portmeter=trace",
+        ] {
             assert_eq!(level(text).to_string(), text.trim());
         }
         for text in ["", "verbose", "portmeter", "info,portmeter=loud", "debug extra", "="] {
@@ -238,7 +245,10 @@ mod tests {
 
     #[test]
     fn libraries_stay_at_info_unless_they_are_named() {
-        assert_eq!(level("debug").directives(), "info,portmeter=debug,rusqlite_migration=warn");
+        assert_eq!(
+            level("debug").directives(),
+            "info,portmeter=debug,rusqlite_migration=warn"
+        );
         assert_eq!(level("warn").directives(), "warn");
         assert_eq!(level("h2=debug").directives(), "h2=debug");
     }
@@ -280,7 +290,10 @@ mod tests {
         let text = tell(false);
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines.len(), 2, "{text}");
-        assert!(lines[0].ends_with("INFO it has happened port=7 error=a b [0m"), "{text}");
+        assert!(
+            lines[0].ends_with("INFO it has happened port=7 error=a b [0m"),
+            "{text}"
+        );
         assert!(lines[1].ends_with("DEBUG loud enough"), "{text}");
     }
 

@@ -81,10 +81,19 @@ mod tests {
     #[tokio::test]
     async fn what_cannot_be_read_is_an_error() {
         let failing = router(|_| Err("secret detail"));
-        assert_eq!(ask(failing, "/metrics", "*/*").await.0, StatusCode::INTERNAL_SERVER_ERROR);
+        assert_eq!(
+            ask(failing, "/metrics", "*/*").await.0,
+            StatusCode::INTERNAL_SERVER_ERROR
+        );
         let panicking = router(|_| -> Result<String, String> { panic!("a bug") });
-        assert_eq!(ask(panicking.clone(), "/metrics", "*/*").await.0, StatusCode::INTERNAL_SERVER_ERROR);
-        assert_eq!(ask(panicking, "/metrics", "*/*").await.0, StatusCode::INTERNAL_SERVER_ERROR);
+        assert_eq!(
+            ask(panicking.clone(), "/metrics", "*/*").await.0,
+            StatusCode::INTERNAL_SERVER_ERROR
+        );
+        assert_eq!(
+            ask(panicking, "/metrics", "*/*").await.0,
+            StatusCode::INTERNAL_SERVER_ERROR
+        );
     }
 
     #[tokio::test(flavor = "multi_thread")]

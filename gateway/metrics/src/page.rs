@@ -225,7 +225,8 @@ mod tests {
             page.figure(&READY, true)?;
             let durations = Durations::default();
             durations.record(Duration::from_millis(3));
-            page.family(&TIMES)?.durations([Value::Text("/{x}")], &durations.read())?;
+            page.family(&TIMES)?
+                .durations([Value::Text("/{x}")], &durations.read())?;
             let mut keys = page.family(&KEY)?;
             keys.info([Value::Text("a"), Value::Text("\"\\\n")])?;
             keys.info([Value::Text("b")])
@@ -272,6 +273,11 @@ mod tests {
             text.contains("x_duration_seconds_bucket{le=\"+Inf\",route=\"/{x}\"} 1\n"),
             "{text}"
         );
-        assert!(text.ends_with("# TYPE x_key info\nx_key_info{key=\"a\",name=\"\\\"\\\\\\n\"} 1\nx_key_info{key=\"b\"} 1\n# EOF\n"), "{text}");
+        assert!(
+            text.ends_with(
+                "# TYPE x_key info\nx_key_info{key=\"a\",name=\"\\\"\\\\\\n\"} 1\nx_key_info{key=\"b\"} 1\n# EOF\n"
+            ),
+            "{text}"
+        );
     }
 }

@@ -18,14 +18,19 @@ pub const PROCESS_FAMILIES: [&Family; 6] = [
     &START_TIME,
 ];
 
-const CPU: Family = Family::counter("process_cpu", "CPU time that the process has used, in user and system mode")
-    .of(Unit::Seconds);
+const CPU: Family = Family::counter(
+    "process_cpu",
+    "CPU time that the process has used, in user and system mode",
+)
+.of(Unit::Seconds);
 const RESIDENT_MEMORY: Family =
     Family::gauge("process_resident_memory", "Memory of the process that is in RAM").of(Unit::Bytes);
 const VIRTUAL_MEMORY: Family = Family::gauge("process_virtual_memory", "Address space of the process").of(Unit::Bytes);
 const OPEN_DESCRIPTORS: Family = Family::gauge("process_open_fds", "Open file descriptors of the process");
-const MOST_DESCRIPTORS: Family =
-    Family::gauge("process_max_fds", "Most file descriptors that the process may have open");
+const MOST_DESCRIPTORS: Family = Family::gauge(
+    "process_max_fds",
+    "Most file descriptors that the process may have open",
+);
 const START_TIME: Family =
     Family::gauge("process_start_time", "When the process started, since 1970").of(Unit::Seconds);
 
@@ -51,7 +56,9 @@ impl Process {
                 .ok()
                 .map(|entries| (entries.count() as u64).saturating_sub(1)),
             most_descriptors: getrlimit(Resource::Nofile).current,
-            start_time_seconds: usage.zip(boot).map(|(usage, boot)| boot + usage.started_seconds_after_boot),
+            start_time_seconds: usage
+                .zip(boot)
+                .map(|(usage, boot)| boot + usage.started_seconds_after_boot),
         }
     }
 
@@ -135,7 +142,10 @@ mod tests {
     fn this_process_is_seen() {
         let process = Process::read();
         let usage = process.usage.unwrap();
-        assert!(usage.resident_bytes > 100_000 && usage.virtual_bytes >= usage.resident_bytes, "{usage:?}");
+        assert!(
+            usage.resident_bytes > 100_000 && usage.virtual_bytes >= usage.resident_bytes,
+            "{usage:?}"
+        );
         assert!(process.open_descriptors.unwrap() >= 3 && process.open_descriptors <= process.most_descriptors);
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs_f64();
         let age = now - process.start_time_seconds.unwrap();

@@ -29,7 +29,12 @@ pub fn table(families: &[&Family]) -> String {
 pub fn lines(families: &[&Family]) -> String {
     let line = |family: &&Family| {
         let labels = family.labels.join(",");
-        format!("{} {} {{{labels}}} {}\n", family.name(), family.kind.name(), family.help)
+        format!(
+            "{} {} {{{labels}}} {}\n",
+            family.name(),
+            family.kind.name(),
+            family.help
+        )
     };
     families.iter().map(line).collect()
 }

@@ -50,7 +50,9 @@ impl Reloader {
         };
         match change {
             Ok(change) => self.apply(change),
-            Err(error) => tracing::error!(%error, "the configuration cannot be compared; the earlier one stays in force"),
+            Err(error) => {
+                tracing::error!(%error, "the configuration cannot be compared; the earlier one stays in force");
+            }
         }
     }
 

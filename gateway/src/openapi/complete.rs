@@ -160,7 +160,9 @@ fn operation(route: &Route, suffix: &str) -> Operation {
         is_query_checked,
         has_body: operation.request_body.is_some(),
         is_checked: names.iter().any(|name| ["date", "file"].contains(name)),
-        is_looked_up: names.iter().any(|name| ["key_id", "token", "file", "page_file"].contains(name)),
+        is_looked_up: names
+            .iter()
+            .any(|name| ["key_id", "token", "file", "page_file"].contains(name)),
     };
     answers(&mut operation, route.access().family(), facts);
     operation

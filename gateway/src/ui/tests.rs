@@ -172,8 +172,8 @@ fn nothing_leads_elsewhere_or_becomes_markup() {
         for outside in [
             "http:",
             "https:",
-            "ws:",
-            "wss:",
+            "ws://",
+            "wss://",
             "\"//",
             "'//",
             "url(",

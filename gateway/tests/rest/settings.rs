@@ -54,7 +54,7 @@ impl State {
                 usage_dir: "portmeter".into(),
                 access_log: "access.log".into(),
             }),
-            log: Some(LogSettings { level: "info".into() }),
+            log: None,
             version: 1 + kept.n_changes,
             extra_json: self.extra_json(),
         }

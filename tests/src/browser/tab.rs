@@ -258,7 +258,7 @@ impl<'browser> Tab<'browser> {
                     .requests
                     .extend(parameters["request"]["url"].as_str().map(str::to_owned)),
                 "Network.loadingFinished" => {
-                    self.received_bytes += parameters["encodedDataLength"].as_f64().unwrap_or_default() as u64
+                    self.received_bytes += parameters["encodedDataLength"].as_f64().unwrap_or_default() as u64;
                 }
                 "Runtime.exceptionThrown" => self.complaints.push(parameters["exceptionDetails"].to_string()),
                 "Runtime.consoleAPICalled"

@@ -72,7 +72,9 @@ impl Steady {
                     // By the clock and not by pauses: what was late is made up for.
                     let due = began + interval * u32::try_from(at_seconds.len())?;
                     thread::sleep(due.saturating_duration_since(Instant::now()));
-                    socket.send(&vec![0; payload_bytes]).context("sending at a steady pace")?;
+                    socket
+                        .send(&vec![0; payload_bytes])
+                        .context("sending at a steady pace")?;
                     at_seconds.push(now_seconds());
                 }
                 Ok(Sent {
@@ -115,7 +117,12 @@ impl Steady {
     pub fn stop(mut self) -> Result<(Sent, Sent)> {
         self.stop.store(true, Ordering::Relaxed);
         let mut ends = std::mem::take(&mut self.threads).into_iter();
-        let mut next = || ends.next().context("a thread")?.join().expect("a thread of steady traffic");
+        let mut next = || {
+            ends.next()
+                .context("a thread")?
+                .join()
+                .expect("a thread of steady traffic")
+        };
         let (sent, answered) = (next()?, next()?);
         ensure!(!sent.at_seconds.is_empty(), "nothing was sent");
         Ok((sent, answered))

@@ -26,14 +26,13 @@ pub(super) fn bars_are_for_terminals() -> Result<()> {
     agent.stop()?;
     let days = ["--from", "2020-01-01", "--to", "2100-01-01"];
     let export = [&["export", "--format", "csv", "--output", "days.csv"], &days[..]].concat();
-    let configuration = r#"{"inbounds": [{"protocol": "vless", "port": 443, "settings": {"clients": [
-        {"id": "6b1d3c0e-58f4-4a53-9b3a-2d1f0c7e9a10", "email": "carol"}]}}]}"#;
-    std::fs::write(agent.home().join("old.json"), configuration)?;
+    let old = |name: &str| format!("{}/../agent/tests/fixtures/{name}", env!("CARGO_MANIFEST_DIR"));
+    let (keys, history) = (old("keys.json"), old("traffic_history.json"));
     for (words, part) in [
         (&["backup", "--force", "ledger.backup"] as &[&str], "100 %"),
         (&["restore", "ledger.backup"], "checking the backup"),
         (&export, "rows"),
-        (&["import", "old.json"], "histories"),
+        (&["import", "--time-zone", "UTC", &keys, &history], "histories"),
     ] {
         let said = said(&agent, words)?;
         ensure!(

@@ -80,7 +80,10 @@ fn rates_come_from_what_was_read(tab: &mut Tab<'_>) -> Result<()> {
         // Nobody was looking for longer than a rate holds.
         (json!([row("a", 9_000, 9_000)]), 100_000, unknown),
     ];
-    let readings: Vec<_> = steps.iter().map(|(rows, milliseconds, _)| json!([rows, milliseconds])).collect();
+    let readings: Vec<_> = steps
+        .iter()
+        .map(|(rows, milliseconds, _)| json!([rows, milliseconds]))
+        .collect();
     let expected: Vec<_> = steps.iter().map(|(.., rates)| rates).collect();
     let found = tab.apply(
         "async (readings) => {

@@ -27,7 +27,7 @@ pub(super) fn from_its_making_to_its_end() -> Result<()> {
     tab.show_on(DESKTOP)?;
     tab.open(&format!("{}/ui", origin()))?;
     a_wrong_key_is_refused(&mut tab)?;
-    sign_in(&mut tab, API_KEY)?;
+    sign_in(&mut tab, API_KEY, "overview")?;
     let first_load = tab.received_bytes();
     ensure!(
         (1_000..=FIRST_LOAD_BYTES_MAX).contains(&first_load),

@@ -46,14 +46,14 @@ fn origin() -> String {
 fn signed_in(tab: &mut Tab<'_>, screen: Screen) -> Result<()> {
     tab.show_on(screen)?;
     tab.open(&format!("{}/ui", origin()))?;
-    sign_in(tab, API_KEY)
+    sign_in(tab, API_KEY, "overview")
 }
 
-/// Signs in at the page that is open, and waits for its first figures.
-fn sign_in(tab: &mut Tab<'_>, api_key: &str) -> Result<()> {
+/// Signs in at the page that is open, and waits for the first figures of `view`.
+fn sign_in(tab: &mut Tab<'_>, api_key: &str, view: &str) -> Result<()> {
     tab.type_into("#api-key", api_key)?;
     tab.press("#sign-in button")?;
-    is_drawn(tab, "overview")
+    is_drawn(tab, view)
 }
 
 /// Goes to a view by its link.

@@ -58,7 +58,9 @@ pub(super) fn what_goes_wrong_is_told() -> Result<()> {
         "{text}"
     );
     ensure!(tab.evaluate("sessionStorage.length")? == 0, "the old key is kept");
-    sign_in(&mut tab, OTHER_KEY).context("with the new key")?;
+    // Where the page was is where it goes on.
+    sign_in(&mut tab, OTHER_KEY, "keys").context("with the new key")?;
+    go_to(&mut tab, "overview")?;
     // Loading the page again keeps who is signed in; the key is this tab's.
     tab.evaluate("location.reload()")?;
     tab.wait_for("the page is open again", "document.getElementById('rate-rx') !== null")?;

@@ -158,7 +158,11 @@ fn check_counted(portmeter: &Portmeter<'_>, case: &Case) -> Result<()> {
 }
 
 /// Does `work` while every one of `ports` gets a small packet now and then.
-pub(super) fn under_traffic<T>(client: &Host, ports: &RangeInclusive<u16>, work: impl FnOnce() -> Result<T>) -> Result<T> {
+pub(super) fn under_traffic<T>(
+    client: &Host,
+    ports: &RangeInclusive<u16>,
+    work: impl FnOnce() -> Result<T>,
+) -> Result<T> {
     let is_over = AtomicBool::new(false);
     thread::scope(|scope| {
         let sender = scope.spawn(|| send(client, ports, &is_over));

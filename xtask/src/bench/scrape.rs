@@ -171,7 +171,10 @@ fn scrape(connection: &mut BufReader<TcpStream>, accept: &str) -> Result<Vec<u8>
 /// A page that is short of rows would be measured for nothing.
 fn check(page: &[u8], port_count: usize) -> Result<()> {
     let text = std::str::from_utf8(page)?;
-    for metric in ["portmeter_port_receive_bytes_total{", "portmeter_key_transmit_packets_total{"] {
+    for metric in [
+        "portmeter_port_receive_bytes_total{",
+        "portmeter_key_transmit_packets_total{",
+    ] {
         let rows = text.lines().filter(|line| line.starts_with(metric)).count();
         ensure!(rows == port_count, "{rows} rows of {metric}…}} for {port_count} ports");
     }

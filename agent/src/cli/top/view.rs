@@ -106,6 +106,8 @@ impl View {
     /// Moves the screen so that the selected row is on it, and no further than the rows go.
     pub(super) fn follow(&mut self, visible: &[&Row], height: usize) {
         let last_offset = visible.len().saturating_sub(height);
+        // On a screen without a line for rows the selected one is the next that would be shown.
+        let height = height.max(1);
         if let Some(place) = self.place(visible) {
             self.offset = self.offset.clamp((place + 1).saturating_sub(height), place);
         }

@@ -36,14 +36,11 @@ impl fmt::Display for Invalid {
     }
 }
 
-/// Where a setting was set.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Where a setting was set; the file's first, line by line.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Place {
     /// In the file.
-    File {
-        path: PathBuf,
-        line: Option<usize>,
-    },
+    File { path: PathBuf, line: Option<usize> },
     /// In the environment, by this variable.
     Variable(String),
 }
@@ -92,6 +89,12 @@ pub enum ConfigError {
 }
 
 impl ConfigError {
+    /// Of problems, which come in the order in which somebody mends them.
+    pub(super) fn wrong(mut problems: Vec<Problem>) -> Self {
+        problems.sort_by(|one, other| one.place.cmp(&other.place));
+        Self::Wrong(problems)
+    }
+
     /// Everything that is wrong, one sentence each.
     pub fn sentences(&self) -> Vec<String> {
         match self {

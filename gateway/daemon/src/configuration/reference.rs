@@ -80,13 +80,22 @@ pub fn find(path: &str) -> Option<&'static Setting> {
 pub const SECTIONS: [(&str, &str); 11] = [
     ("agent", "The process: where it keeps its data and what it is called."),
     ("capture", "What is counted, and where."),
-    ("http", "REST: of the agent with its gateway in one process, or of a gateway apart."),
-    ("grpc", "gRPC. The unix socket /run/portmeter/<instance>/agent.sock is always there, for its owner alone."),
+    (
+        "http",
+        "REST: of the agent with its gateway in one process, or of a gateway apart.",
+    ),
+    (
+        "grpc",
+        "gRPC. The unix socket /run/portmeter/<instance>/agent.sock is always there, for its owner alone.",
+    ),
     ("metrics", "The Prometheus endpoint."),
     ("ledger", "The history."),
     ("events", "What is kept of what happened."),
     ("xray", "The Xray core."),
-    ("panel", "A front end that somebody else made and runs: its state is shown, and it can be restarted."),
+    (
+        "panel",
+        "A front end that somebody else made and runs: its state is shown, and it can be restarted.",
+    ),
     ("log", "The log, on standard error."),
     ("gateway", "A gateway apart from its agent, `portmeter gateway`."),
 ];
@@ -121,9 +130,15 @@ mod tests {
     fn the_files_are_what_the_table_says() {
         let example = include_str!("../../../../agent/packaging/portmeter.toml");
         let expected = example_file();
-        assert!(example == expected, "agent/packaging/portmeter.toml is to be:\n{expected}");
+        assert!(
+            example == expected,
+            "agent/packaging/portmeter.toml is to be:\n{expected}"
+        );
         let documentation = include_str!("../../../../docs/configuration.md");
         let expected = markdown();
-        assert!(documentation.contains(&expected), "docs/configuration.md is to have:\n{expected}");
+        assert!(
+            documentation.contains(&expected),
+            "docs/configuration.md is to have:\n{expected}"
+        );
     }
 }

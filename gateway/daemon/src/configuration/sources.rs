@@ -87,7 +87,7 @@ impl Sources {
             place: self.place(&setting),
             sentence,
         });
-        ConfigError::Wrong(problems.collect())
+        ConfigError::wrong(problems.collect())
     }
 
     fn unreadable(&self, errors: &[figment::Error]) -> ConfigError {
@@ -98,7 +98,7 @@ impl Sources {
                 sentence,
             }
         });
-        ConfigError::Wrong(problems.collect())
+        ConfigError::wrong(problems.collect())
     }
 
     /// The source that wins.
@@ -273,14 +273,26 @@ mod tests {
         let sentences = error.sentences();
         let has = |part: &str| sentences.iter().any(|sentence| sentence.contains(part));
         assert!(has("settings.toml, line 3: `http.listen`: "), "{sentences:#?}");
-        assert!(has("settings.toml, line 4: `http.port`: there is no such setting"), "{sentences:#?}");
-        assert!(has("settings.toml, line 5: `ledgr`: there is no such section; did you mean [ledger]?"), "{sentences:#?}");
-        assert!(has("settings.toml, line 7: `ledger.days`: \"many\" cannot be used"), "{sentences:#?}");
+        assert!(
+            has("settings.toml, line 4: `http.port`: there is no such setting"),
+            "{sentences:#?}"
+        );
+        assert!(
+            has("settings.toml, line 5: `ledgr`: there is no such section; did you mean [ledger]?"),
+            "{sentences:#?}"
+        );
+        assert!(
+            has("settings.toml, line 7: `ledger.days`: \"many\" cannot be used"),
+            "{sentences:#?}"
+        );
         let variable = "environment variable PORTMETER_HTTP__NAME: `http.name`: there is no such setting; did you mean \
                         `http.names`?";
         assert!(has(variable), "{sentences:#?}");
         assert_eq!(sentences.len(), 5, "{sentences:#?}");
-        assert!(sentences.iter().all(|sentence| !sentence.contains('\n')), "{sentences:#?}");
+        assert!(
+            sentences.iter().all(|sentence| !sentence.contains('\n')),
+            "{sentences:#?}"
+        );
     }
 
     #[test]

@@ -246,7 +246,10 @@ pub const SETTINGS: &[Setting] = &[
     ),
     setting(
         "xray.mode",
-        unset(r#""supervised""#, "\"supervised\" where the binary is found, otherwise \"none\""),
+        unset(
+            r#""supervised""#,
+            "\"supervised\" where the binary is found, otherwise \"none\"",
+        ),
         Restart,
         "Who runs the core: the agent (\"supervised\"), systemd (\"systemd\"), or nobody (\"none\", files only).",
     ),
