@@ -52,7 +52,11 @@ mount --bind "$0/changes" opt/stand-ins/changes
 mount -t tmpfs run run
 mount -t tmpfs tmp tmp
 chmod 1777 tmp
-exec chroot . bash -c 'echo ready; while :; do sleep 1000 & wait $!; done'
+# Not chroot: whoever is in one may make no namespaces, and the tests' core tries a configuration in one of its own.
+pivot_root . .
+umount --lazy .
+cd /
+exec bash -c 'echo ready; while :; do sleep 1000 & wait $!; done'
 "#;
 
 /// A machine; all that runs there ends with it.

@@ -240,7 +240,11 @@ fn turning_it_off() -> Result<()> {
     machine.run(&format!(
         "rm -r {CHECKOUT}/target && portmeter key add customer >/dev/null"
     ))?;
-    wait::until("a core runs", || Ok(core_process_ids(&pair.server)?.len() == 1))?;
+    wait::until("a core runs", || Ok(core_process_ids(&pair.server)?.len() == 1)).with_context(|| {
+        machine
+            .run("cat /opt/stand-ins/run/portmeter.log; portmeter doctor || true")
+            .unwrap_or_default()
+    })?;
 
     let blocks = page::blocks(TURNING_IT_OFF, "sh");
     let said = machine.follow(&blocks, "/root")?;

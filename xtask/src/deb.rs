@@ -37,7 +37,8 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
-    let package = build(arguments.no_build)?;
+    let how: &[&str] = if arguments.no_build { &["--no-build"] } else { &[] };
+    let package = build(how)?;
     println!("{}", package.display());
     Ok(())
 }
@@ -45,7 +46,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 /// The package of the release build that is there, for the tests. Where it cannot be made this says why and gives `None`:
 /// the tests that need it then say so too. In CI, where none may be left out, it is an error at once.
 pub(crate) fn for_tests() -> Result<Option<PathBuf>> {
-    match build(true) {
+    // Nobody keeps this package, so it may be large.
+    match build(&["--no-build", "--fast"]) {
         Ok(package) => Ok(Some(package)),
         Err(error) if env::var(NOTHING_LEFT_OUT).is_ok_and(|value| value == "true") => Err(error),
         Err(error) => {
@@ -55,7 +57,8 @@ pub(crate) fn for_tests() -> Result<Option<PathBuf>> {
     }
 }
 
-fn build(from_present_binary: bool) -> Result<PathBuf> {
+/// `how` are cargo-deb's own words.
+fn build(how: &[&str]) -> Result<PathBuf> {
     tools::install_missing(TOOLS)?;
     let cargo_deb = tools::cargo_program(CARGO_DEB, CARGO_DEB_VERSION)?;
     let folder = workspace_root().join(FOLDER);
@@ -68,11 +71,7 @@ fn build(from_present_binary: bool) -> Result<PathBuf> {
     fs::create_dir_all(&packages).with_context(|| format!("making {}", packages.display()))?;
     let mut build = Command::new(cargo_deb);
     build.args(["--package", "portmeter", "--locked", "--quiet", "--output"]);
-    build.arg(&packages).current_dir(workspace_root());
-    if from_present_binary {
-        // Nobody keeps a package of the tests.
-        build.args(["--no-build", "--fast"]);
-    }
+    build.arg(&packages).args(how).current_dir(workspace_root());
     command::output(&mut build).context("building the Debian package")?;
     the_only_file(&packages)
 }

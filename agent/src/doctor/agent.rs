@@ -6,8 +6,9 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use portmeter_proto::v1::collector_service_client::CollectorServiceClient;
 use portmeter_proto::v1::system_service_client::SystemServiceClient;
+use portmeter_proto::v1::xray_service_client::XrayServiceClient;
 use portmeter_proto::v1::{
-    GetCollectorRequest, GetStateRequest, GetStateResponse, GetVersionRequest, GetVersionResponse,
+    GetCollectorRequest, GetStateRequest, GetStateResponse, GetVersionRequest, GetVersionResponse, GetXrayStateRequest,
 };
 use tonic::transport::Endpoint;
 
@@ -25,6 +26,8 @@ const LATE: TimeDelta = TimeDelta::minutes(3);
 pub(super) struct Facts {
     /// The user that the socket belongs to, and so the agent.
     pub(super) owner: Option<u32>,
+    /// The core's process, where the agent runs one.
+    pub(super) core_process: Option<u32>,
     answer: Answer,
 }
 
@@ -61,29 +64,32 @@ pub(super) async fn gather(instance: &str) -> Facts {
     let path = socket_path(instance);
     let metadata = std::fs::metadata(&path);
     let owner = metadata.as_ref().ok().map(MetadataExt::uid);
-    let answer = match metadata {
+    let (answer, core_process) = match metadata {
         Ok(_) => ask(instance).await,
-        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => Answer::NotAllowed,
-        Err(_) => Answer::NoSocket,
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => (Answer::NotAllowed, None),
+        Err(_) => (Answer::NoSocket, None),
     };
-    Facts { owner, answer }
+    Facts {
+        owner,
+        core_process,
+        answer,
+    }
 }
 
-async fn ask(instance: &str) -> Answer {
+/// What the agent answers, and the process of its core.
+async fn ask(instance: &str) -> (Answer, Option<u32>) {
     let path = socket_path(instance);
     // Asked first, because the client's error does not tell why it could not connect.
     match tokio::net::UnixStream::connect(&path).await {
         Ok(_) => {}
-        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => return Answer::NotAllowed,
-        Err(_) => return Answer::Nobody,
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => return (Answer::NotAllowed, None),
+        Err(_) => return (Answer::Nobody, None),
     }
-    match call(&format!("unix:{}", path.display())).await {
-        Ok((state, version, is_paused)) => Answer::State(Box::new(state), version, is_paused),
-        Err(error) => Answer::Failed(error),
-    }
+    let called = call(&format!("unix:{}", path.display())).await;
+    called.unwrap_or_else(|error| (Answer::Failed(error), None))
 }
 
-async fn call(target: &str) -> Result<(GetStateResponse, GetVersionResponse, bool), String> {
+async fn call(target: &str) -> Result<(Answer, Option<u32>), String> {
     let endpoint = Endpoint::from_shared(target.to_owned()).map_err(|error| error.to_string())?;
     let channel = endpoint.timeout(PATIENCE).connect().await;
     let channel = channel.map_err(|error| error.to_string())?;
@@ -92,12 +98,17 @@ async fn call(target: &str) -> Result<(GetStateResponse, GetVersionResponse, boo
     let state = client.get_state(GetStateRequest {}).await.map_err(failed)?;
     let version = client.get_version(GetVersionRequest {}).await.map_err(failed)?;
     // An agent of another version may not know of it.
-    let collector = CollectorServiceClient::new(channel)
+    let collector = CollectorServiceClient::new(channel.clone())
         .get_collector(GetCollectorRequest {})
         .await;
     let collector = collector.ok().and_then(|answer| answer.into_inner().collector);
     let is_paused = collector.is_some_and(|collector| !collector.is_enabled);
-    Ok((state.into_inner(), version.into_inner(), is_paused))
+    let core = XrayServiceClient::new(channel)
+        .get_xray_state(GetXrayStateRequest {})
+        .await;
+    let core_process = core.ok().and_then(|answer| answer.into_inner().process_id);
+    let answer = Answer::State(Box::new(state.into_inner()), version.into_inner(), is_paused);
+    Ok((answer, core_process))
 }
 
 pub(super) fn check(facts: &Facts, now: DateTime<Utc>) -> Finding {
@@ -182,7 +193,12 @@ mod tests {
 
     fn level(answer: Answer) -> Level {
         let now = DateTime::from_timestamp(1_000_000, 0).unwrap();
-        check(&Facts { owner: None, answer }, now).level
+        let facts = Facts {
+            owner: None,
+            core_process: None,
+            answer,
+        };
+        check(&facts, now).level
     }
 
     fn answer(change: impl FnOnce(&mut GetStateResponse, &mut GetVersionResponse)) -> Answer {

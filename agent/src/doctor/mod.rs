@@ -90,7 +90,7 @@ pub async fn examine(config: &Config, vantage: Vantage) -> Report {
         core: &config.xray.binary,
         core_process: match vantage {
             Vantage::Agent { core_process, .. } => core_process,
-            Vantage::Outside => None,
+            Vantage::Outside => agent.core_process,
         },
         is_core_known: !matches!(vantage, Vantage::Agent { runs_core: false, .. }),
     }));

@@ -58,8 +58,6 @@ pub(super) fn bars_are_for_terminals() -> Result<()> {
 /// Runs it twice: its standard error goes to a terminal that `script` makes, and to a pipe.
 fn said(agent: &Agent<'_>, words: &[&str]) -> Result<Said> {
     let mut plain = agent.portmeter(words);
-    let output = agent.host().enter(|| plain.output())?;
-    ensure!(output.status.success(), "{plain:?}: {output:?}");
     let program = std::iter::once(plain.get_program()).chain(plain.get_args());
     let line: Vec<_> = program.map(|word| word.to_string_lossy()).collect();
     let mut script = Command::new("script");
@@ -75,6 +73,8 @@ fn said(agent: &Agent<'_>, words: &[&str]) -> Result<Said> {
     script.envs(plain.get_envs().filter_map(|(name, value)| Some((name, value?))));
     script.env("TERM", "xterm");
     let on_terminal = agent.host().enter(|| command::output(&mut script))?;
+    let output = agent.host().enter(|| plain.output())?;
+    ensure!(output.status.success(), "{plain:?}: {output:?}");
     Ok(Said {
         on_terminal,
         elsewhere: String::from_utf8_lossy(&output.stderr).into_owned(),
