@@ -98,6 +98,18 @@ pub fn socket_path(instance: &str) -> PathBuf {
     run_folder(instance).join("agent.sock")
 }
 
+/// Removes an instance's run folder, and that of all instances where it was the last one. What is not this user's to remove,
+/// or is somebody else's, stays.
+pub fn remove_run_folder(instance: &str) {
+    let folder = run_folder(instance);
+    for file in [socket_path(instance), folder.join(LOCK_NAME)] {
+        let _ = std::fs::remove_file(file);
+    }
+    for folder in [folder.as_path(), Path::new(RUN_ROOT)] {
+        let _ = std::fs::remove_dir(folder);
+    }
+}
+
 /// Both locks; they go with the process, however it ends.
 pub struct Locks {
     _data: File,

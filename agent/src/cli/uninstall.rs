@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 
 use super::Settings;
 use crate::config::{Config, XrayMode};
-use crate::instance::{Locks, Undo};
+use crate::instance::{Locks, Undo, remove_run_folder};
 use crate::kernel::{self, Predecessor};
 use crate::network::listeners::SocketProbe;
 use crate::network::rtnetlink::NetworkWatcher;
@@ -70,6 +70,7 @@ async fn uninstall(config: &Config) -> Result<()> {
         );
     }
     leftover.remove();
+    remove_run_folder(&config.agent.instance);
     println!(
         "instance {} is out of the kernel; its data stays in {}",
         config.agent.instance,

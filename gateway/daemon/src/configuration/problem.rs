@@ -89,9 +89,11 @@ pub enum ConfigError {
 }
 
 impl ConfigError {
-    /// Of problems, which come in the order in which somebody mends them.
+    /// Of problems, which come in the order in which somebody mends them: the file's line by line, then what is in the
+    /// environment, then what is wrong with a flag or a default beside those.
     pub(super) fn wrong(mut problems: Vec<Problem>) -> Self {
-        problems.sort_by(|one, other| one.place.cmp(&other.place));
+        let order = |problem: &Problem| (problem.place.is_none(), problem.place.clone());
+        problems.sort_by_key(order);
         Self::Wrong(problems)
     }
 
