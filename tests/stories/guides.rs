@@ -238,7 +238,7 @@ fn turning_it_off() -> Result<()> {
     let before = machine.differences()?;
     machine.follow(&page::blocks(README, "sh"), CHECKOUT)?;
     machine.run(&format!(
-        "rm -r {CHECKOUT}/target && portmeter key add customer >/dev/null"
+        "rm -r {CHECKOUT}/target {CHECKOUT}/hours.parquet && portmeter key add customer >/dev/null"
     ))?;
     wait::until("a core runs", || Ok(core_process_ids(&pair.server)?.len() == 1)).with_context(|| {
         machine

@@ -187,8 +187,9 @@ fn has_what_people_expect(machine: &Machine<'_>) -> Result<()> {
     let packaged = machine.run("dpkg-query --show --showformat=${Version} portmeter")?;
     let number = packaged.split('-').next().unwrap_or_default();
     ensure!(version == format!("portmeter {number}\n"), "{version} in {packaged}");
-    let checked =
-        machine.run("systemd-analyze verify portmeter.service portmeter-agent.service portmeter-gateway.service");
+    let units = ["portmeter", "portmeter-agent", "portmeter-gateway"];
+    let units = units.map(|unit| format!("/usr/lib/systemd/system/{unit}.service"));
+    let checked = machine.run(&format!("systemd-analyze verify {}", units.join(" ")));
     checked.context("a unit is wrong")?;
     ensure!(machine.run("portmeter check-config")? == "the configuration is good\n");
     Ok(())
@@ -213,8 +214,8 @@ fn out_of_the_kernel(machine: &Machine<'_>, counters: u64) -> Result<()> {
 /// Nothing of the package is left but what the package manager writes down of every package.
 fn without_a_trace(machine: &Machine<'_>) -> Result<()> {
     let mut left: Vec<String> = machine.changes()?;
-    // What is removed stands among the changes as a device without numbers.
-    left.retain(|path| path.contains("portmeter") && machine.has(path));
+    // What is removed stands among the changes as a device without numbers; pages that were looked at are man's to forget.
+    left.retain(|path| path.contains("portmeter") && machine.has(path) && !path.starts_with("var/cache/man/"));
     ensure!(left.is_empty(), "{left:#?} stay behind");
     let mut search = machine.command(&[
         "grep",
@@ -365,12 +366,24 @@ fn the_core_goes_on_without_the_service() -> Result<()> {
 
 /// Lays the tests' core where a service may look: homes are closed to it.
 fn bring_core(machine: &Machine<'_>, executable: &Path) -> Result<()> {
-    let environment = executable.ancestors().nth(2).context("the core lies nowhere")?;
-    let environment = environment.to_str().context("the path of the core is no text")?;
-    machine.run("mkdir --parents /opt/xray")?;
-    machine.run(&format!("mount --bind {environment} /opt/xray"))?;
-    let script = "#!/bin/sh\nexec /opt/xray/bin/python3 /opt/xray/bin/xray \"$@\"\n";
-    machine.write("/usr/local/bin/xray", script)?;
+    let above = |path: &Path| path.ancestors().nth(2).map(Path::to_owned).context("it lies nowhere");
+    let environment = above(executable).context("the core")?;
+    // The environment's interpreter is a link to one that may lie in a home.
+    let interpreter = fs::canonicalize(environment.join("bin/python3")).context("the core's Python")?;
+    let name = interpreter
+        .file_name()
+        .and_then(|name| name.to_str())
+        .unwrap_or("python3");
+    for (folder, place) in [(&environment, "/opt/xray"), (&above(&interpreter)?, "/opt/python")] {
+        machine.run(&format!("mkdir --parents {place}"))?;
+        machine.run(&format!("mount --bind {} {place}", folder.display()))?;
+    }
+    let packages = format!("/opt/xray/lib/{name}/site-packages");
+    let script = format!(
+        "#!/bin/sh\nexport LD_LIBRARY_PATH=/opt/python/lib PYTHONPATH={packages}\n\
+         exec /opt/python/bin/{name} /opt/xray/bin/xray \"$@\"\n"
+    );
+    machine.write("/usr/local/bin/xray", &script)?;
     machine.run("chmod 0755 /usr/local/bin/xray")?;
     Ok(())
 }

@@ -12,16 +12,22 @@ use super::KernelError;
 pub const MOUNT_POINT: &str = "/sys/fs/bpf";
 
 /// Mounts bpffs where it is not mounted yet, if that is allowed here; it is its owner's alone. One that is there has
-/// to be writable.
-pub fn ensure_mounted() -> Result<(), KernelError> {
+/// to be writable where `pins` are, a folder that may still have to be made.
+pub fn ensure_mounted(pins: &Path) -> Result<(), KernelError> {
     if !is_mounted() {
         return mount_with_mode("0700");
     }
-    // One that cannot be asked is refused by whoever wants to pin something.
-    if statvfs(MOUNT_POINT).is_ok_and(|status| status.flags().contains(FsFlags::ST_RDONLY)) {
+    if is_read_only(pins) {
         return Err(KernelError::BpffsReadOnly);
     }
     Ok(())
+}
+
+/// Whether nothing can be pinned in a folder of it, or in what there is of the folders above. Asked there, since a service
+/// manager may let a service write to its own folder alone. What cannot be asked is refused by whoever pins something.
+pub fn is_read_only(folder: &Path) -> bool {
+    let present = folder.ancestors().find(|folder| folder.exists());
+    present.is_some_and(|folder| statvfs(folder).is_ok_and(|status| status.flags().contains(FsFlags::ST_RDONLY)))
 }
 
 /// Whether it is mounted.

@@ -126,9 +126,9 @@ impl Kernel {
     /// Loads the programs; takes up the pinned maps of this instance where they fit, makes new ones otherwise.
     /// Nothing is attached or replaced yet, so a failure leaves what runs as it was.
     pub fn open(options: &KernelOptions<'_>) -> Result<Self, KernelError> {
-        bpffs::ensure_mounted()?;
-        let hook = attach::choose_hook(options.hook)?;
         let pins = Pins::of(options.instance);
+        bpffs::ensure_mounted(pins.folder())?;
+        let hook = attach::choose_hook(options.hook)?;
         pins.prepare()?;
         let takeover = find_takeover(options, &pins)?;
         let result = Self::load(options, hook, pins.clone(), takeover);

@@ -190,7 +190,7 @@ fn prepare_bpffs(account: &Account, say: &mut dyn FnMut(String)) -> Result<(), P
         bpffs::mount_with_mode("0755")?;
         say(format!("mounted the BPF file system at {}", root.display()));
     }
-    bpffs::ensure_mounted()?;
+    bpffs::ensure_mounted(root)?;
     let metadata = std::fs::metadata(root).map_err(|error| PrepareError::io(root, error))?;
     let mode = metadata.permissions().mode() & 0o7777;
     if mode & 0o001 == 0 && metadata.uid() != account.uid.as_raw() {

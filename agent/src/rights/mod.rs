@@ -17,7 +17,7 @@ use portmeter_proto::api_key::ApiKey;
 use crate::api_key::{self, Origin};
 use crate::config::{Config, XrayMode};
 use crate::instance::Undo;
-use crate::kernel::bpffs;
+use crate::kernel::{Pins, bpffs};
 use capabilities::Plan;
 
 pub use access::{AccessError, check as check_folders};
@@ -38,7 +38,7 @@ pub fn settle(config: &Config, undo: &mut Undo) -> Result<GivenKey> {
         credential.as_deref(),
     )?;
     let plan = capabilities::plan_here(needs_low_ports(config, capabilities::first_unprivileged_port()))?;
-    bpffs::ensure_mounted()?;
+    bpffs::ensure_mounted(Pins::of(&config.agent.instance).folder())?;
     make_data_folder_of_root(config, &plan, undo)?;
     capabilities::reduce(&plan)?;
     access::check(config)?;

@@ -4,12 +4,10 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use aya::util::KernelVersion;
-use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
-use nix::sys::statvfs::{FsFlags, statvfs};
 
 use crate::config::HookChoice;
 use crate::kernel::pins::Pins;
-use crate::kernel::{Hook, attach};
+use crate::kernel::{Hook, attach, bpffs};
 
 /// What the running kernel can do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,7 +57,6 @@ pub fn features(choice: HookChoice) -> Features {
 
 /// Looks at the BPF file system and the instance's folder.
 pub fn bpffs(instance: &str) -> BpfFs {
-    let mount_point = Path::new("/sys/fs/bpf");
     let folder = Pins::of(instance).folder().to_owned();
     let (owner, refusal) = match std::fs::metadata(&folder) {
         Ok(metadata) => (Some(metadata.uid()), None),
@@ -67,8 +64,8 @@ pub fn bpffs(instance: &str) -> BpfFs {
         Err(error) => (None, Some(error.to_string())),
     };
     BpfFs {
-        is_mounted: statfs(mount_point).is_ok_and(|status| status.filesystem_type() == BPF_FS_MAGIC),
-        is_read_only: statvfs(mount_point).is_ok_and(|status| status.flags().contains(FsFlags::ST_RDONLY)),
+        is_mounted: bpffs::is_mounted(),
+        is_read_only: bpffs::is_read_only(&folder),
         folder,
         owner,
         refusal,
