@@ -144,9 +144,9 @@ fn an_agent_that_goes_and_comes_back() -> Result<()> {
         wait_for_rates(&terminal)?;
         terminal.wait_for_text("live")?;
         if is_killed {
-            agent.kill()?
+            agent.kill()?;
         } else {
-            agent.stop()?
+            agent.stop()?;
         }
         let screen = terminal.wait_for_text("RECONNECTING")?;
         ensure!(
@@ -245,12 +245,15 @@ fn sizes_orders_and_filters() -> Result<()> {
     Ok(())
 }
 
+/// Ends what runs on a terminal.
+type End = fn(&Terminal) -> Result<()>;
+
 /// However it ends.
 fn the_terminal_is_left_as_it_was() -> Result<()> {
     let pair = Pair::new()?;
     let agent = Agent::started(&pair.server)?;
     agent.rest().create_key("alice")?;
-    let endings: [(&str, fn(&Terminal) -> Result<()>); 6] = [
+    let endings: [(&str, End); 6] = [
         ("q", |terminal| terminal.press(&["q"])),
         ("Ctrl-C", |terminal| terminal.press(&["C-c"])),
         ("SIGTERM", |terminal| signal(terminal, Signal::SIGTERM)),
