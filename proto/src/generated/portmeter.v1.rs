@@ -6135,6 +6135,7 @@ pub struct Settings {
     /// none. Its values are kept as they were written, numbers of any length too.
     #[prost(string, tag = "6")]
     pub extra_json: ::prost::alloc::string::String,
+    /// Absent until the level is set here.
     #[prost(message, optional, tag = "7")]
     pub log: ::core::option::Option<LogSettings>,
 }
@@ -6202,7 +6203,8 @@ pub struct CollectorSettings {
 /// The agent's log.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct LogSettings {
-    /// How much it tells: `error`, `warn`, `info`, `debug` or `trace`; the configured level until it is set. At `debug` it
+    /// How much it tells: `error`, `warn`, `info`, `debug` or `trace`. Until it is set here, and once it is set back to
+    /// what is configured, the configured level counts. At `debug` it
     /// names clients' addresses, a secret never.
     #[prost(string, tag = "1")]
     pub level: ::prost::alloc::string::String,
