@@ -172,7 +172,7 @@ fn operator_commands(subject: &Subject<'_>) -> Vec<Command> {
     backup.arg(subject.home().join("backup"));
     let mut export = subject.portmeter(&["export", "--from", "2025-01-01", "--to", "2999-12-31"]);
     export.args(["--format", "csv"]);
-    let list = subject.portmeter(&["key", "list", "--json"]);
+    let list = subject.wrapped(&["key", "list", "--json", "--instance", subject.instance()]);
     vec![backup, list, export]
 }
 
