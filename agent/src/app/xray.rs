@@ -52,6 +52,7 @@ impl Parts {
 
     /// The reconciler over the open store, and its tasks.
     pub(super) fn put_to_work(self, store: Arc<Store>, cut_off: Arc<CutOff>) -> Result<(Reconciler, Keeper, Watcher)> {
+        self.file.remove_left_behind();
         if let Some(path) = &self.settings.core.access_log {
             // A core that cannot open it does not start.
             access_log::make(Path::new(path)).with_context(|| format!("cannot make the core's access log {path}"))?;

@@ -78,6 +78,11 @@ impl ConfigurationFile {
         &self.path
     }
 
+    /// Removes what a killed agent left beside it.
+    pub fn remove_left_behind(&self) {
+        files::remove_left_behind(&self.path);
+    }
+
     /// What it says; `None` where there is none.
     pub async fn read(&self) -> Result<Option<Document>, FileError> {
         let path = self.path.clone();

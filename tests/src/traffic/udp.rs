@@ -8,6 +8,7 @@ use nix::sys::socket::{setsockopt, sockopt};
 
 use super::{read_timeout, uninterrupted};
 use crate::namespace::Namespace;
+use crate::wait;
 
 /// Room for any datagram.
 pub(super) const DATAGRAM_CAPACITY: usize = 65_536;
@@ -26,7 +27,7 @@ pub fn echoed_through(
     client: (&Namespace, SocketAddr),
     sizes: &[usize],
 ) -> Result<()> {
-    let listening = server.0.enter(|| bind(server.1))?;
+    let listening = server.0.enter(|| bind_when_free(server.1))?;
     thread::scope(|scope| {
         let echo = scope.spawn(|| echo(&listening, sizes.len()));
         client.0.enter(|| ping(client.1, sizes))?;
@@ -94,6 +95,20 @@ pub(super) fn bind(address: SocketAddr) -> Result<UdpSocket> {
     let socket = UdpSocket::bind(address).with_context(|| format!("binding {address}"))?;
     socket.set_read_timeout(Some(read_timeout()))?;
     Ok(socket)
+}
+
+/// The same, once the address is free: a process that another thread starts has this one's sockets until it runs its own
+/// program.
+fn bind_when_free(address: SocketAddr) -> Result<UdpSocket> {
+    wait::until_some(&format!("{address} is free"), || match bind(address) {
+        Err(error) if is_in_use(&error) => Ok(None),
+        bound => bound.map(Some),
+    })
+}
+
+fn is_in_use(error: &anyhow::Error) -> bool {
+    let source = error.downcast_ref::<std::io::Error>();
+    source.is_some_and(|source| source.kind() == std::io::ErrorKind::AddrInUse)
 }
 
 fn echo(socket: &UdpSocket, count: usize) -> Result<()> {

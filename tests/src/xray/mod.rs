@@ -22,22 +22,26 @@ pub use self::link::Link;
 pub use self::relay::Relay;
 pub use self::site::{SERVER_NAME, SITE_ADDRESS, Site};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use crate::namespace::Namespace;
 use crate::wait;
 
 /// Waits until neither host has a connection of these ports in use: then no packet of theirs is on its way.
 pub fn ports_are_quiet(server: &Namespace, client: &Namespace, ports: &[u16]) -> Result<()> {
-    let is_quiet = |host: &Namespace| {
-        let listed = host.run("ss -Hnt state connected exclude time-wait")?;
-        let is_theirs = |line: &str| {
+    let left_on = |host: &Namespace| {
+        let listed = host.run("ss -Hntop state connected exclude time-wait")?;
+        let is_theirs = |line: &&str| {
             let line = format!("{} ", line.trim_end());
             ports.iter().any(|port| line.contains(&format!(":{port} ")))
         };
-        Ok::<_, anyhow::Error>(!listed.lines().any(is_theirs))
+        let left: Vec<String> = listed.lines().filter(is_theirs).map(str::to_owned).collect();
+        Ok::<_, anyhow::Error>(left)
     };
-    wait::until("no connection of the keys is left", || {
-        Ok(is_quiet(server)? && is_quiet(client)?)
-    })
+    let mut left = Vec::new();
+    let quiet = wait::until("no connection of the keys is left", || {
+        left = [left_on(server)?, left_on(client)?].concat();
+        Ok(left.is_empty())
+    });
+    quiet.with_context(|| format!("these are left: {left:#?}"))
 }

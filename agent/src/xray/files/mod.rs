@@ -85,6 +85,17 @@ pub fn save(path: &Path, label: &str, now: DateTime<Utc>) -> Result<Option<Strin
     Ok(Some(name))
 }
 
+/// Removes what a killed agent left beside the configuration file at `path`: files with private keys that nobody needs.
+pub fn remove_left_behind(path: &Path) {
+    let Ok(target) = followed(path) else { return };
+    let folder = folder_of(&target);
+    // Without a folder nothing was left in it.
+    if let Ok(_lock) = lock(folder) {
+        remove_unfinished(folder);
+        trial::remove_forgotten(folder);
+    }
+}
+
 fn try_replace(path: &Path, text: &str, label: &str, now: DateTime<Utc>) -> io::Result<Replaced> {
     let target = followed(path)?;
     let folder = folder_of(&target);

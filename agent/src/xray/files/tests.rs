@@ -252,7 +252,7 @@ fn the_present_file_is_saved_without_being_replaced() {
 }
 
 #[test]
-fn a_trial_is_private_goes_when_it_is_over_and_is_not_forgotten_for_long() {
+fn a_trial_is_private_goes_when_it_is_over_and_is_not_forgotten() {
     let (_folder, path) = place();
     let trial = Trial::write(&path, "tried").unwrap();
     let tried = trial.path().to_owned();
@@ -261,14 +261,14 @@ fn a_trial_is_private_goes_when_it_is_over_and_is_not_forgotten_for_long() {
     assert_eq!(mode(&tried), 0o600);
     replace(&path, "one", "sync", at(1)).unwrap();
     assert!(tried.exists(), "one that is going on is left alone");
-    let long_ago = std::time::SystemTime::now() - std::time::Duration::from_secs(4000);
-    File::options()
-        .write(true)
-        .open(&tried)
-        .unwrap()
-        .set_modified(long_ago)
-        .unwrap();
+    let forgotten = tried.with_file_name(".trial-forgotten.json");
+    fs::write(&forgotten, "of an agent that was killed").unwrap();
     replace(&path, "two", "sync", at(2)).unwrap();
+    assert!(tried.exists() && !forgotten.exists());
+    fs::write(&forgotten, "of another one").unwrap();
+    remove_left_behind(&path);
+    assert!(tried.exists() && !forgotten.exists());
+    drop(trial);
     assert!(!tried.exists());
     let trial = Trial::write(&path, "tried").unwrap();
     let tried = trial.path().to_owned();

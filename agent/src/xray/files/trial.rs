@@ -1,24 +1,23 @@
 //! A configuration that is not in force: for the core to try.
 
-use std::fs;
-use std::io::Write as _;
+use std::fs::{self, File};
+use std::io::{self, Write as _};
 use std::path::Path;
-use std::time::{Duration, SystemTime};
 
+use nix::fcntl::{Flock, FlockArg};
 use tempfile::NamedTempFile;
 
-use super::{FileError, folder_of, followed, make_folder};
+use super::{FileError, folder_of, followed, lock, make_folder};
 
 /// How the name of a trial begins.
 const BEGINNING: &str = ".trial-";
-
-/// After this time nobody is trying it any more: the core takes a second, and is given a minute at most.
-const FORGOTTEN_AFTER: Duration = Duration::from_secs(3600);
 
 /// A text beside the configuration file, for the core to try; gone when it is dropped.
 #[derive(Debug)]
 pub struct Trial {
     file: NamedTempFile,
+    /// Held for as long as somebody is trying it; it goes with the process, however that ends.
+    _held: Flock<File>,
 }
 
 impl Trial {
@@ -28,14 +27,17 @@ impl Trial {
             let target = followed(path)?;
             let folder = folder_of(&target);
             make_folder(folder)?;
+            // Whoever removes what is forgotten has this lock too, and never sees one that is not held yet.
+            let _lock = lock(folder)?;
             // The core tells the format by the ending. The file is its owner's alone, as every temporary file.
             let named = tempfile::Builder::new()
                 .prefix(BEGINNING)
                 .suffix(".json")
                 .tempfile_in(folder);
             let mut file = named?;
+            let held = hold(file.as_file().try_clone()?)?;
             file.write_all(text.as_bytes())?;
-            Ok(Self { file })
+            Ok(Self { file, _held: held })
         };
         written().map_err(|source| FileError {
             action: "write",
@@ -50,15 +52,15 @@ impl Trial {
     }
 }
 
-/// Removes trials that a killed agent left behind. One that is going on is young.
+fn hold(file: File) -> io::Result<Flock<File>> {
+    Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, error)| error.into())
+}
+
+/// Removes trials that a killed agent left behind: those that nobody holds. It is called under the folder's lock.
 pub(super) fn remove_forgotten(folder: &Path) {
-    let now = SystemTime::now();
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-        let is_forgotten = || {
-            let modified = entry.metadata().and_then(|metadata| metadata.modified()).ok()?;
-            Some(now.duration_since(modified).is_ok_and(|age| age > FORGOTTEN_AFTER))
-        };
-        if entry.file_name().to_string_lossy().starts_with(BEGINNING) && is_forgotten() == Some(true) {
+        let is_forgotten = || File::open(entry.path()).and_then(hold).is_ok();
+        if entry.file_name().to_string_lossy().starts_with(BEGINNING) && is_forgotten() {
             // What cannot be removed takes room and harms nobody.
             let _ = fs::remove_file(entry.path());
         }
