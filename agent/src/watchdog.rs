@@ -87,7 +87,7 @@ impl Watchdog {
     }
 
     /// How the agent is, in one line for people.
-    fn status(&self) -> String {
+    pub fn status(&self) -> String {
         let problems = self.state.problems();
         if let Some(first) = problems.first() {
             return format!("not ready: {first}");

@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use std::{fs, io};
 
 use anyhow::{Result, bail, ensure};
@@ -87,9 +87,12 @@ impl ServiceManager {
     /// The next message of which `is_it` holds.
     pub fn wait_until(&self, what: &str, is_it: impl Fn(&Notice) -> bool) -> Result<Notice> {
         let mut passed = Vec::new();
+        // A service that lives says so for ever.
+        let deadline = Instant::now() + patient(PATIENCE);
         loop {
             match self.next_notice() {
                 Ok(notice) if is_it(&notice) => return Ok(notice),
+                Ok(_) if Instant::now() > deadline => bail!("waited for {what} in vain; this was said: {passed:?}"),
                 Ok(notice) => passed.push(notice),
                 Err(error) => return Err(error.context(format!("waiting for {what} after {passed:?}"))),
             }

@@ -226,7 +226,10 @@ fn without_a_trace(machine: &Machine<'_>) -> Result<()> {
         "/run/systemd",
     ]);
     let found = String::from_utf8_lossy(&search.output()?.stdout).into_owned();
-    ensure!(found.is_empty(), "{found} speak of it");
+    // What those who make users keep of the files before, and what this machine calls itself.
+    let is_of_the_system = |path: &&str| path.ends_with('-') || *path == "/run/systemd/container";
+    let found: Vec<&str> = found.lines().filter(|path| !is_of_the_system(path)).collect();
+    ensure!(found.is_empty(), "{found:?} speak of it");
     let units = machine.run("systemctl list-units --all --no-legend portmeter*")?;
     ensure!(units.is_empty(), "{units}");
     Ok(())

@@ -145,13 +145,14 @@ fn the_agent_tells_how_it_is() -> Result<()> {
     let manager = ServiceManager::listen()?;
     let mut agent = managed(Agent::new(&host)?, &manager);
     agent.begin_start()?;
-    manager.wait_for("READY")?;
-    ensure!(agent.rest().is_ready(), "told to be ready before it is");
-    ensure!(agent.read_log("stdout").is_empty(), "{}", agent.read_log("stdout"));
-    // Alive more often than it has to be, and in words for people.
+    // How it is, in words for people, is there when it is ready.
     let status = manager.wait_until("a status", |notice| notice.get("STATUS").is_some())?;
     let status = status.get("STATUS").unwrap_or_default().to_owned();
     ensure!(status.starts_with("counting 100 ports on lo; 0 keys"), "{status}");
+    manager.wait_for("READY")?;
+    ensure!(agent.rest().is_ready(), "told to be ready before it is");
+    ensure!(agent.read_log("stdout").is_empty(), "{}", agent.read_log("stdout"));
+    // Alive more often than it has to be.
     for _ in 0..2 {
         manager.wait_for("WATCHDOG")?;
     }
@@ -183,6 +184,11 @@ fn a_writer_that_hangs_is_not_called_alive() -> Result<()> {
     agent.start()?;
     manager.wait_for("WATCHDOG")?;
     let holder = Holder::of(&agent.data_folder().join("ledger.db"))?;
+    // Somebody wants something written, and does not wait for it.
+    let (address, key) = (portmeter_tests::agent::REST_ADDRESS, portmeter_tests::agent::API_KEY);
+    let asked =
+        format!("curl --silent --max-time 1 -H X-API-Key:{key} -d {{\"name\":\"a\"}} http://{address}/api/keys");
+    ensure!(host.run(&asked).is_err(), "it was written");
     manager.wait_until("the trouble", |notice| says(notice, "writer does not answer"))?;
     ensure!(agent.rest().is_ready(), "answers go on");
     // From one word of trouble to the end of it, life is not told.
