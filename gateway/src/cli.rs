@@ -174,10 +174,14 @@ pub enum StartError {
 )]
 pub struct OpenPanel(pub SocketAddr);
 
+/// Whether others than this host may reach a listener.
+pub(crate) fn is_on_network(listen: SocketAddr) -> bool {
+    !listen.ip().to_canonical().is_loopback()
+}
+
 /// Refuses an open panel on anything but loopback, unless `is_allowed` says that it is meant.
 pub fn check_panel(listen: SocketAddr, panel_auth: PanelAuth, is_allowed: bool) -> Result<(), OpenPanel> {
-    let is_exposed = panel_auth == PanelAuth::Open && !listen.ip().to_canonical().is_loopback();
-    if is_exposed && !is_allowed {
+    if panel_auth == PanelAuth::Open && is_on_network(listen) && !is_allowed {
         Err(OpenPanel(listen))
     } else {
         Ok(())

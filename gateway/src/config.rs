@@ -12,7 +12,7 @@ use portmeter_listener::tls::{ClientFiles, Protocol, ServerFiles, ServerTls, Tls
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
-use crate::cli::{FAILED_KEYS_PER_MINUTE, check_panel, public_url};
+use crate::cli::{FAILED_KEYS_PER_MINUTE, check_panel, is_on_network, public_url};
 use crate::gateway::PanelAuth;
 use crate::server::Limits;
 
@@ -216,8 +216,8 @@ impl ConnectionConfig {
             }
             _ => {}
         }
-        let open = |address: &SocketAddr| !address.ip().to_canonical().is_loopback();
-        if let Some(address) = self.metrics_listen.filter(open)
+        if let Some(address) = self.metrics_listen
+            && is_on_network(address)
             && !self.allow_metrics_on_network
         {
             invalid.push(Invalid::new(

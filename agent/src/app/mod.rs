@@ -175,9 +175,7 @@ impl Agent {
         let mut tasks = self.spawn(services, health, &restart);
         tasks.spawn(done(processors.run(shutdown.clone())));
         tasks.spawn(done(self.reloader(&restart).run(hang_ups, shutdown.clone())));
-        if self.manager.is_there() {
-            self.manager.status(&self.watchdog().status());
-        }
+        self.manager.status(&self.watchdog().status());
         self.manager.ready();
 
         let ended = shutdown.run_until_cancelled(tasks.join_next()).await;
