@@ -23,6 +23,7 @@ struct CommandLine {
 
 #[tokio::main]
 async fn main() -> ExitCode {
+    portmeter_daemon::memory::keep_to_small_pages();
     match cli::run(CommandLine::parse().arguments).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -15,8 +15,8 @@ use portmeter_tests::{bpftool, snapshot};
 const LOOK_INTERVAL: Duration = Duration::from_millis(200);
 
 /// How much more anonymous memory (heap and stacks) an agent may have in the end: what its allocator and SQLite keep for
-/// each thread that has ever been busy differs by as much from run to run, and is reached within a minute or two.
-const MEMORY_NOISE_KIB: u64 = 16 * 1_024;
+/// each thread that has ever been busy differs by less from run to run.
+const MEMORY_NOISE_KIB: u64 = 8 * 1_024;
 
 /// How many more threads: the runtime keeps as many for blocking calls as were ever made at the same time, for as long as
 /// one of them is used every ten seconds, whichever that is.

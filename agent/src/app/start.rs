@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use anyhow::{Context, Result, bail};
+use portmeter_daemon::memory;
 use portmeter_listener::{FailedKeys, raise_open_files};
 use tokio::net::{TcpListener, TcpSocket, UnixListener};
 
@@ -37,7 +38,7 @@ pub(super) async fn start(options: Options, undo: &mut Undo) -> Result<Agent> {
         manager,
         flags: _,
     } = options;
-    kernel::give_back_large_allocations();
+    memory::keep_to_small_pages();
     let watcher = NetworkWatcher::open().context("rtnetlink cannot be opened")?;
     check_interfaces(&watcher, &config).await?;
     let mut xray = xray::Parts::look(&config).await?;

@@ -53,7 +53,7 @@ pub use error::KernelError;
 pub use figures::{Dropped, MapUse, ProgramRuns};
 pub use life::boot_id;
 pub use log::KernelLog;
-pub use memory::{give_back_freed_memory, give_back_large_allocations};
+pub use memory::give_back_freed_memory;
 pub use pinned::pinned_counters;
 use pins::Place;
 pub use pins::{Pins, ROOT as PIN_ROOT};

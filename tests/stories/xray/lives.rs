@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use nix::sys::signal::Signal;
 use portmeter_tests::network::Pair;
+use portmeter_tests::ordinary_user::every_thread_has;
 use portmeter_tests::rest::Key;
 use portmeter_tests::wait::patient;
 use portmeter_tests::xray::{Client, Link, Site, Supervised, core_process_ids};
@@ -16,6 +17,7 @@ pub(crate) const STORIES: &[Story] = &[
         "a_killed_core_is_back_with_all_keys",
         a_killed_core_is_back_with_all_keys,
     ),
+    ("a_core_has_nothing_of_its_agents", a_core_has_nothing_of_its_agents),
     ("a_core_outlives_its_agent", a_core_outlives_its_agent),
     ("after_both_were_killed_all_is_back", after_both_were_killed_all_is_back),
     (
@@ -52,6 +54,23 @@ fn a_killed_core_is_back_with_all_keys() -> Result<()> {
     // And it takes changes as the first one did.
     let key = agent.rest().create_key("later")?;
     Client::start(&pair.client, &agent.link(&key)?)?.works()
+}
+
+/// Neither its rights nor its settings, and not what its allocator does without either.
+fn a_core_has_nothing_of_its_agents() -> Result<()> {
+    let pair = Pair::new()?;
+    let site = Site::beyond(&pair.server)?;
+    let agent = Supervised::started(&pair.server, &site)?;
+    let core = u32::try_from(agent.core_process_id()?)?;
+    for (field, expected) in [("CapEff", 0), ("CapPrm", 0), ("CapAmb", 0), ("NoNewPrivs", 1)] {
+        every_thread_has(core, field, expected)?;
+    }
+    every_thread_has(agent.process_id()?, "THP_enabled", 0)?;
+    every_thread_has(core, "THP_enabled", 1)?;
+    let variables = std::fs::read(format!("/proc/{core}/environ"))?;
+    let variables = String::from_utf8_lossy(&variables);
+    ensure!(!variables.contains("PORTMETER"), "{variables}");
+    Ok(())
 }
 
 /// Killed or stopped: the core and what it carries go on, and the next agent goes on with that very core.

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
 use nix::sched::{CloneFlags, unshare};
+use nix::sys::prctl;
 use nix::sys::stat::{Mode, umask};
 use tokio::sync::oneshot;
 
@@ -47,6 +48,29 @@ fn spawn_here(program: Program) -> io::Result<Child> {
         Err(error) => tracing::debug!(%error, "new files of the core get the agent's mode"),
     }
     leave_for_program(program.low_ports).map_err(io::Error::other)?;
+    with_huge_pages(|| start(program))
+}
+
+/// The agent keeps to small pages, and what it starts would inherit that (`PR_SET_THP_DISABLE(2const)`). Whether the core
+/// has huge ones is the system's to say.
+fn with_huge_pages<T>(start: impl FnOnce() -> T) -> T {
+    let are_off = prctl::get_thp_disable().unwrap_or(false);
+    let switch = |are_off| {
+        if let Err(error) = prctl::set_thp_disable(are_off) {
+            tracing::debug!(%error, "the core starts without huge pages, as the agent does");
+        }
+    };
+    if are_off {
+        switch(false);
+    }
+    let started = start();
+    if are_off {
+        switch(true);
+    }
+    started
+}
+
+fn start(program: Program) -> io::Result<Child> {
     Command::new(program.binary)
         .args(program.arguments)
         .current_dir(program.folder)
