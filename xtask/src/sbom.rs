@@ -41,12 +41,20 @@ pub(crate) fn write(file: &Path) -> Result<()> {
             .args(["--describe", "crate", "--target", TARGET, "--quiet"])
             .env("SOURCE_DATE_EPOCH", "0"),
     )?;
-    let list = fs::read(folder.path().join("agent/portmeter.cdx.json")).context("reading what was written")?;
-    let facts = facts(&serde_json::from_slice(&list)?)?;
+    let list =
+        fs::read_to_string(folder.path().join("agent/portmeter.cdx.json")).context("reading what was written")?;
+    let list = without_place(&list, folder.path())?;
+    let facts = facts(&serde_json::from_str(&list)?)?;
     fs::create_dir_all(file.parent().context("a file without a folder")?)?;
     fs::write(file, &list).with_context(|| format!("writing {}", file.display()))?;
     println!("{}: {facts}", file.display());
     Ok(())
+}
+
+/// The tool names our own packages by the place where it has found them, which is another one each time.
+fn without_place(list: &str, place: &Path) -> Result<String> {
+    let place = place.to_str().context("a folder's name is no text")?;
+    Ok(list.replace(&format!("path+file://{place}/"), "path+file:///portmeter/"))
 }
 
 /// What the list says, in words; a list of something else is an error.
@@ -92,6 +100,15 @@ mod tests {
         assert_eq!(
             told,
             format!("portmeter {} and 1 components", env!("CARGO_PKG_VERSION"))
+        );
+    }
+
+    #[test]
+    fn no_list_says_where_it_was_made() {
+        let list = r#"{"bom-ref": "path+file:///tmp/a1/agent#portmeter@0.1.0"}"#;
+        assert_eq!(
+            without_place(list, Path::new("/tmp/a1")).unwrap(),
+            r#"{"bom-ref": "path+file:///portmeter/agent#portmeter@0.1.0"}"#
         );
     }
 
