@@ -10,7 +10,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use crate::{command, target_folder, test, tools, workspace_root};
+use crate::{command, tools, workspace_root};
 
 /// What builds the package. Later versions of it go on to read the same table.
 const CARGO_DEB: &str = "cargo-deb";
@@ -76,17 +76,11 @@ fn build(how: &[&str]) -> Result<PathBuf> {
     the_only_file(&packages)
 }
 
-/// The program tells its own commands, so it has to be built for this; the debug build of the host tests will do, and with
-/// the same words nothing is built again.
+/// The program tells its own commands, so it has to be built for this; the debug build will do.
 fn write_pages(folder: &Path) -> Result<()> {
-    let mut build = command::cargo();
-    build
-        .args(["build", "--quiet", "--example", "pages"])
-        .args(test::HOST_TESTS);
-    command::output(build.current_dir(workspace_root()))
-        .context("building what writes manual pages and completions")?;
-    let mut pages = Command::new(target_folder()?.join("debug/examples/pages"));
-    command::output(pages.arg(folder)).context("writing manual pages and completions")?;
+    let mut pages = command::cargo();
+    pages.args(["run", "--quiet", "--package", "portmeter", "--example", "pages", "--"]);
+    command::output(pages.arg(folder).current_dir(workspace_root())).context("writing manual pages and completions")?;
     Ok(())
 }
 

@@ -27,7 +27,7 @@ mod xray;
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 /// Portmeter's development commands.
@@ -89,14 +89,4 @@ fn workspace_root() -> PathBuf {
         .parent()
         .expect("xtask lies in the workspace")
         .to_path_buf()
-}
-
-/// Where cargo puts what it builds, whatever the environment and its configuration say.
-fn target_folder() -> Result<PathBuf> {
-    let metadata = command::output(command::cargo().args(["metadata", "--format-version", "1", "--no-deps"]))?;
-    let metadata: serde_json::Value = serde_json::from_str(&metadata)?;
-    Ok(metadata["target_directory"]
-        .as_str()
-        .context("cargo names no target folder")?
-        .into())
 }

@@ -12,10 +12,10 @@ use std::env;
 use std::path::PathBuf;
 use std::process::Command;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 
 use crate::parts::Parts;
-use crate::{command, deb, grpc_clients, kernel, prometheus, schemathesis, target_folder, tools, xray};
+use crate::{command, deb, grpc_clients, kernel, prometheus, schemathesis, tools, xray};
 use kernel::Series;
 use other_kernel::Extent;
 
@@ -45,15 +45,6 @@ const TOOLS: &[(&str, &str)] = &[
 
 /// What stories call only where the kernel has real devices; installed together with the kernel that has them.
 const DEVICE_TOOLS: [(&str, &str); 1] = [("wg", "wireguard-tools")];
-
-/// What cargo builds for the host tests: everything but the stories.
-pub(crate) const HOST_TESTS: [&str; 5] = [
-    "--workspace",
-    "--exclude",
-    "portmeter-tests",
-    "--features",
-    "portmeter/faults",
-];
 
 /// Set when no test may be left out for want of root.
 const REQUIRE_ROOT: &str = "PORTMETER_REQUIRE_ROOT";
@@ -96,9 +87,16 @@ fn run_here(parts: &mut Parts, arguments: &Arguments) -> Result<()> {
     })?;
     let mut others = install_others(parts)?;
     if !arguments.stories {
+        let all_but_stories = [
+            "--workspace",
+            "--exclude",
+            "portmeter-tests",
+            "--features",
+            "portmeter/faults",
+            "--no-fail-fast",
+        ];
         parts.run("host tests", || {
-            let mut host_tests = tests(&HOST_TESTS, &others)?;
-            command::run(host_tests.arg("--no-fail-fast").args(filter))
+            command::run(tests(&all_but_stories, &others)?.args(filter))
         })?;
     }
     build_binary(parts)?;
@@ -259,4 +257,14 @@ fn builds() -> Result<[(&'static str, PathBuf); 2]> {
         ("PORTMETER_BINARY", built_binary()?),
         ("PORTMETER_OTHER_BINARY", target_folder()?.join("debug/portmeter")),
     ])
+}
+
+/// Where cargo puts what it builds, whatever the environment and its configuration say.
+fn target_folder() -> Result<PathBuf> {
+    let metadata = command::output(command::cargo().args(["metadata", "--format-version", "1", "--no-deps"]))?;
+    let metadata: serde_json::Value = serde_json::from_str(&metadata)?;
+    Ok(metadata["target_directory"]
+        .as_str()
+        .context("cargo names no target folder")?
+        .into())
 }
