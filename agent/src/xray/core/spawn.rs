@@ -9,6 +9,7 @@ use std::process::{Child, Command, Stdio};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::prctl;
 use nix::sys::stat::{Mode, umask};
+use portmeter_daemon::memory;
 use tokio::sync::oneshot;
 
 use crate::rights::leave_for_program;
@@ -54,19 +55,14 @@ fn spawn_here(program: Program) -> io::Result<Child> {
 /// The agent keeps to small pages, and what it starts would inherit that (`PR_SET_THP_DISABLE(2const)`). Whether the core
 /// has huge ones is the system's to say.
 fn with_huge_pages<T>(start: impl FnOnce() -> T) -> T {
-    let are_off = prctl::get_thp_disable().unwrap_or(false);
-    let switch = |are_off| {
-        if let Err(error) = prctl::set_thp_disable(are_off) {
-            tracing::debug!(%error, "the core starts without huge pages, as the agent does");
-        }
-    };
-    if are_off {
-        switch(false);
+    if !prctl::get_thp_disable().unwrap_or(false) {
+        return start();
+    }
+    if let Err(error) = prctl::set_thp_disable(false) {
+        tracing::debug!(%error, "the core starts without huge pages, as the agent does");
     }
     let started = start();
-    if are_off {
-        switch(true);
-    }
+    memory::keep_to_small_pages();
     started
 }
 
