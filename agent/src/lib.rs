@@ -20,6 +20,7 @@ pub mod host;
 pub mod instance;
 pub mod kernel;
 pub mod ledger;
+mod memory;
 pub mod metrics;
 pub mod network;
 pub mod outage;

@@ -8,8 +8,8 @@
 
 use std::time::Duration;
 
-/// How long the agent is looked at between two acts: longer than threads without work stay, which is ten seconds.
-pub(crate) const REST: Duration = Duration::from_secs(12);
+/// How long the agent is looked at between two acts: longer than threads without work stay, which is two seconds.
+pub(crate) const REST: Duration = Duration::from_secs(6);
 
 /// How often it is: after the warm-up, after the steady act, in the end.
 const RESTS: u32 = 3;

@@ -15,11 +15,11 @@ use portmeter_tests::{bpftool, snapshot};
 const LOOK_INTERVAL: Duration = Duration::from_millis(200);
 
 /// How much more anonymous memory (heap and stacks) an agent may have in the end: what its allocator and SQLite keep for
-/// each thread that has ever been busy differed by at most 5 MiB in soaks of two minutes.
-const MEMORY_NOISE_KIB: u64 = 12 * 1_024;
+/// each thread that has been busy differed by at most 5 MiB in soaks of ten minutes.
+const MEMORY_NOISE_KIB: u64 = 10 * 1_024;
 
 /// How many more threads: the runtime keeps as many for blocking calls as were ever made at the same time, for as long as
-/// one of them is used every ten seconds, whichever that is.
+/// one of them is used every two seconds, whichever that is.
 const THREADS_NOISE: usize = 4;
 
 /// How many more descriptors: the ledger keeps as many readers, of two or three files each, as ever read at the same time.

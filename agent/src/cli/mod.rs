@@ -25,6 +25,7 @@ mod uninstall;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand};
@@ -35,6 +36,7 @@ use tokio::runtime::Runtime;
 
 use crate::config::{self, Config, Flags};
 use crate::instance::Undo;
+use crate::memory;
 use crate::restart::{Ending, become_successor};
 use crate::telemetry::Telemetry;
 use crate::{app, rights};
@@ -221,9 +223,17 @@ fn run_agent(arguments: RunArguments, with_gateway: bool) -> Result<()> {
     }
 }
 
+/// How long a thread for blocking calls waits for the next one. They take turns, so calls once a second keep as many threads
+/// alive as there are seconds; each of them holds memory.
+const BLOCKING_THREAD_REST: Duration = Duration::from_secs(2);
+
 /// Starts the threads that everything asynchronous runs on.
 fn runtime() -> Result<Runtime> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_keep_alive(BLOCKING_THREAD_REST)
+        .on_thread_park(memory::give_back_at_rest)
+        .build();
     runtime.context("the threads that the work takes cannot be started")
 }
 

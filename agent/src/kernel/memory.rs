@@ -1,13 +1,9 @@
-//! Memory that the allocator would keep for allocations that never come.
-//!
-//! Here because the call needs `unsafe`, and because loading the programs is what makes most of it.
+//! Asks the allocator for what it holds and nobody uses; here because the call needs `unsafe`.
 
-/// Gives the system back what the calling thread has freed and the allocator holds, and what others have given up.
-///
-/// Loading the programs reads the kernel's type information: some hundred thousand small pieces, gone right after. The
-/// allocator looks for pages to give back when it is asked for new ones, which a quiet agent never does.
+/// Gives the system back every page that nothing is in: all that the process's threads have given up, and what the calling
+/// one has freed and kept (`mi_collect` in mimalloc's reference).
 pub fn give_back_freed_memory() {
     // SAFETY: the function takes no pointer and releases only pages that no allocation is in; any thread may call it at
-    // any time (mimalloc's reference).
+    // any time.
     unsafe { libmimalloc_sys::mi_collect(true) };
 }

@@ -17,7 +17,6 @@ use tokio::sync::{Semaphore, watch};
 
 use super::ServiceError;
 use crate::doctor::{self, Report, Vantage};
-use crate::kernel;
 use crate::xray::core::CoreMode;
 use catalogue::{CATALOGUE, Kind, Source};
 
@@ -234,7 +233,6 @@ impl Inner {
         let runtime = tokio::runtime::Handle::current();
         let examined = tokio::task::spawn_blocking(move || {
             let report = runtime.block_on(doctor::examine(&config, vantage));
-            kernel::give_back_freed_memory();
             drop(place);
             report
         });
