@@ -1,9 +1,10 @@
 //! `cargo xtask release`: the program as it is handed out, its digest, and the list of what it is made of.
 //!
-//! It is built so that the same sources give the same file everywhere: it is told neither where the sources lie nor where
-//! cargo keeps others'. `cargo xtask reproducible` checks that.
+//! It is built so that the same sources give the same file everywhere and at any time: it is told neither where the sources
+//! lie nor where cargo keeps others', nor what time it is. `cargo xtask reproducible` checks that.
 
 use std::env;
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -49,7 +50,8 @@ pub(crate) fn build(sources: &Path, target: &Path, profile: &str) -> Result<Path
             .env("CARGO_TARGET_DIR", target)
             .env("CARGO_INCREMENTAL", "0")
             .env("CARGO_ENCODED_RUSTFLAGS", rust_flags(&places))
-            .env("CFLAGS", c_flags(&places)),
+            .env("CFLAGS", c_flags(&places))
+            .env("SOURCE_DATE_EPOCH", date()),
     )?;
     let folder = if profile == "dev" { "debug" } else { profile };
     Ok(target.join(folder).join("portmeter"))
@@ -84,6 +86,12 @@ fn c_flags(places: &[(PathBuf, &str)]) -> String {
         .iter()
         .map(|(place, name)| format!("-ffile-prefix-map={}={name}", place.display()));
     flags.collect::<Vec<_>>().join(" ")
+}
+
+/// What C code that tells when it was compiled is to tell, in seconds since 1970; the allocator's does. As given, for those
+/// who build packages, or nothing (<https://reproducible-builds.org/specs/source-date-epoch/>).
+fn date() -> OsString {
+    env::var_os("SOURCE_DATE_EPOCH").unwrap_or_else(|| "0".into())
 }
 
 #[cfg(test)]
