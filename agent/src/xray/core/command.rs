@@ -1,7 +1,8 @@
 //! Runs a program to its end: for a limited time, keeping a limited part of what it says.
 
 use std::ffi::OsString;
-use std::io;
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
@@ -72,8 +73,7 @@ pub(super) async fn run(
             });
         }
     }
-    // What it said last; whatever it left running is not waited for.
-    while read_available(&reader, &mut text).is_ok_and(|bytes| bytes > 0) {}
+    read_rest(reader.into_nonblocking_fd().map_err(failed)?, &mut text).map_err(failed)?;
     let status = running
         .0
         .status()
@@ -114,9 +114,31 @@ async fn read_to_end(reader: &pipe::Receiver, text: &mut Vec<u8>) -> io::Result<
 fn read_available(reader: &pipe::Receiver, text: &mut Vec<u8>) -> io::Result<usize> {
     let mut buffer = [0; 4096];
     let bytes = reader.try_read(&mut buffer)?;
-    let room = OUTPUT_BYTES_MAX.saturating_sub(text.len());
-    text.extend_from_slice(&buffer[..bytes.min(room)]);
+    keep(&buffer[..bytes], text);
     Ok(bytes)
+}
+
+/// Reads what a program that has ended said last; whatever it left running is not waited for.
+///
+/// From the pipe itself: the runtime may not have heard yet that there is something to read.
+fn read_rest(pipe: OwnedFd, text: &mut Vec<u8>) -> io::Result<()> {
+    let mut pipe = File::from(pipe);
+    let mut buffer = [0; 4096];
+    while text.len() < OUTPUT_BYTES_MAX {
+        match pipe.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(bytes) => keep(&buffer[..bytes], text),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+fn keep(said: &[u8], text: &mut Vec<u8>) {
+    let room = OUTPUT_BYTES_MAX.saturating_sub(text.len());
+    text.extend_from_slice(&said[..said.len().min(room)]);
 }
 
 #[cfg(test)]
@@ -165,6 +187,14 @@ mod tests {
             && let Some(process) = Process::of_other(identity).unwrap()
         {
             timeout(PATIENCE, process.ended()).await.unwrap().unwrap();
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn hears_what_was_said_in_a_hurry() {
+        for _ in 0..300 {
+            let output = shell("echo said", PATIENCE).await.unwrap();
+            assert_eq!(output.text, "said\n");
         }
     }
 
