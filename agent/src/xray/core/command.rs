@@ -114,31 +114,20 @@ async fn read_to_end(reader: &pipe::Receiver, text: &mut Vec<u8>) -> io::Result<
 fn read_available(reader: &pipe::Receiver, text: &mut Vec<u8>) -> io::Result<usize> {
     let mut buffer = [0; 4096];
     let bytes = reader.try_read(&mut buffer)?;
-    keep(&buffer[..bytes], text);
+    let room = OUTPUT_BYTES_MAX.saturating_sub(text.len());
+    text.extend_from_slice(&buffer[..bytes.min(room)]);
     Ok(bytes)
 }
 
-/// Reads what a program that has ended said last; whatever it left running is not waited for.
+/// Reads what a program that has ended said last, as far as there is room; whatever it left running is not waited for.
 ///
 /// From the pipe itself: the runtime may not have heard yet that there is something to read.
 fn read_rest(pipe: OwnedFd, text: &mut Vec<u8>) -> io::Result<()> {
-    let mut pipe = File::from(pipe);
-    let mut buffer = [0; 4096];
-    while text.len() < OUTPUT_BYTES_MAX {
-        match pipe.read(&mut buffer) {
-            Ok(0) => break,
-            Ok(bytes) => keep(&buffer[..bytes], text),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
-}
-
-fn keep(said: &[u8], text: &mut Vec<u8>) {
     let room = OUTPUT_BYTES_MAX.saturating_sub(text.len());
-    text.extend_from_slice(&said[..said.len().min(room)]);
+    match File::from(pipe).take(room as u64).read_to_end(text) {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
+        result => result.map(drop),
+    }
 }
 
 #[cfg(test)]
