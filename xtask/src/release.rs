@@ -88,9 +88,9 @@ fn c_flags(places: &[(PathBuf, &str)]) -> String {
     flags.collect::<Vec<_>>().join(" ")
 }
 
-/// What C code that tells when it was compiled is to tell, in seconds since 1970; the allocator's does. As given, for those
-/// who build packages, or nothing (<https://reproducible-builds.org/specs/source-date-epoch/>).
-fn date() -> OsString {
+/// When a release is said to be made, by C code that tells (the allocator's does) and by the list of parts, in seconds since
+/// 1970: as given, for those who build packages, or 0 (<https://reproducible-builds.org/specs/source-date-epoch/>).
+pub(crate) fn date() -> OsString {
     env::var_os("SOURCE_DATE_EPOCH").unwrap_or_else(|| "0".into())
 }
 

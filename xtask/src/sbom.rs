@@ -10,7 +10,7 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-use crate::{checkout, command, tools, workspace_root};
+use crate::{checkout, command, release, tools, workspace_root};
 
 const CARGO_CYCLONEDX_VERSION: &str = "0.5.9";
 
@@ -39,7 +39,7 @@ pub(crate) fn write(file: &Path) -> Result<()> {
             .current_dir(folder.path().join("agent"))
             .args(["cyclonedx", "--format", "json", "--spec-version", "1.5"])
             .args(["--describe", "crate", "--target", TARGET, "--quiet"])
-            .env("SOURCE_DATE_EPOCH", "0"),
+            .env("SOURCE_DATE_EPOCH", release::date()),
     )?;
     let list =
         fs::read_to_string(folder.path().join("agent/portmeter.cdx.json")).context("reading what was written")?;
