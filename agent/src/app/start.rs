@@ -125,6 +125,8 @@ pub(super) async fn start(options: Options, undo: &mut Undo) -> Result<Agent> {
     if let Some(keeper) = &mut agent.keeper {
         keeper.begin().await;
     }
+    // Loading the programs has read the kernel's type information, some hundred thousand small pieces, on this thread, which
+    // does not rest as the runtime's own do.
     kernel::give_back_freed_memory();
     Ok(agent)
 }
