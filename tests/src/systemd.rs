@@ -147,6 +147,14 @@ impl<'lab> Machine<'lab> {
         self.read("/run/services.log").unwrap_or_default()
     }
 
+    /// When each step of the package's services began and ended, as systemd has it.
+    fn times(&self) -> Result<String> {
+        self.run(
+            "systemctl show --all --property=Id,InactiveExitTimestamp,ExecStartPre,ExecMainStartTimestamp,ActiveEnterTimestamp \
+             portmeter*.service",
+        )
+    }
+
     /// What systemd says of a unit's property.
     pub fn property(&self, unit: &str, name: &str) -> Result<String> {
         let shown = self.run(&format!("systemctl show --property {name} --value {unit}"))?;
@@ -171,6 +179,10 @@ impl<'lab> Machine<'lab> {
 impl Drop for Machine<'_> {
     fn drop(&mut self) {
         agent::keep_log("services of the machine", &self.log());
+        agent::keep_log(
+            "times of the machine's services",
+            &self.times().unwrap_or_else(|error| error.to_string()),
+        );
         // With the first process of its process namespace everything in it ends.
         let _ = self.outer.kill();
         let _ = self.outer.wait();

@@ -1,5 +1,7 @@
 //! What the start says: to a user on a terminal, and to the log.
 
+use std::time::Duration;
+
 use super::Agent;
 use crate::config::HookChoice;
 use crate::first_session::{self, Facts};
@@ -9,8 +11,8 @@ use crate::network::listeners::SocketProbe;
 use crate::store::{PortProbe as _, lowest_free_port};
 
 impl Agent {
-    /// The same as the greeting, for the log.
-    pub(super) fn tell_that_it_runs(&self) {
+    /// The same as the greeting, for the log, and what the start took.
+    pub(super) fn tell_that_it_runs(&self, start: Duration) {
         let http = self.http_address.map(|address| address.to_string());
         tracing::info!(
             version = crate::VERSION,
@@ -20,6 +22,7 @@ impl Agent {
             grpc = %self.grpc_address,
             metrics = %self.metrics_address,
             data_dir = %self.config.agent.data_dir.display(),
+            start_seconds = start.as_secs_f64(),
             "the agent runs"
         );
     }

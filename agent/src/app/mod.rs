@@ -13,7 +13,7 @@ mod xray;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use portmeter_daemon::service_manager::ServiceManager;
@@ -91,10 +91,11 @@ pub async fn run(
     hang_ups: HangUps,
     announce: impl FnOnce(&str),
 ) -> Result<Ending> {
+    let began = Instant::now();
     let restart = Restart::new(options.flags.clone(), stop);
     let agent = start::start(options, &mut undo).await?;
     undo.keep();
-    agent.tell_that_it_runs();
+    agent.tell_that_it_runs(began.elapsed());
     announce(&agent.greeting());
     agent.run_until(Arc::new(restart), hang_ups).await
 }
