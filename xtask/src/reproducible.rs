@@ -3,11 +3,13 @@
 //!
 //! Two release builds take a while: `.ci/nightly` runs this, `cargo xtask test` does not.
 
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
-use object::{Object, ObjectSection};
+use object::{Object, ObjectSection, ObjectSymbol};
 
 use crate::{checkout, release, tools};
 
@@ -21,6 +23,9 @@ pub(crate) struct Arguments {
 
 /// Names of different lengths at different depths, so that nothing fits by chance.
 const PLACES: [&str; 2] = ["one", "another/place/further/down"];
+
+/// As many symbols as a difference names.
+const SYMBOLS_SHOWN_MAX: usize = 8;
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let cache = tools::tools_folder()?;
@@ -46,7 +51,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let [one, other] = [&programs[0], &programs[1]].map(|path| fs::read(path).context("reading a program"));
     let (one, other) = (one?, other?);
     if one != other {
-        bail!("the two programs differ: {}", difference(&one, &other)?);
+        let kept = folder.keep();
+        bail!(
+            "the two programs differ {}; both are kept in {}",
+            difference(&one, &other)?,
+            kept.display()
+        );
     }
     for place in [folder.path(), &release::cargo_home()?] {
         ensure!(
@@ -74,7 +84,7 @@ fn names(program: &[u8], place: &Path) -> bool {
     program.windows(place.len()).any(|window| window == place)
 }
 
-/// In which parts two programs differ, which is where to look for the reason.
+/// In which sections two programs differ, and which symbols only one of them has: where to look for the reason.
 fn difference(one: &[u8], other: &[u8]) -> Result<String> {
     let (one, other) = (object::File::parse(one)?, object::File::parse(other)?);
     let mut different = Vec::new();
@@ -85,7 +95,26 @@ fn difference(one: &[u8], other: &[u8]) -> Result<String> {
             different.push(name.to_owned());
         }
     }
-    Ok(format!("in the sections {}", different.join(", ")))
+    let mut told = format!("in the sections {}", different.join(", "));
+    let (ones, others) = (symbols(&one)?, symbols(&other)?);
+    let only_one: Vec<_> = ones.symmetric_difference(&others).copied().collect();
+    if !only_one.is_empty() {
+        let shown = &only_one[..only_one.len().min(SYMBOLS_SHOWN_MAX)];
+        write!(
+            told,
+            "; {} symbols are in one of them only: {}",
+            only_one.len(),
+            shown.join(", ")
+        )?;
+    }
+    Ok(told)
+}
+
+fn symbols<'a>(program: &object::File<'a>) -> Result<BTreeSet<&'a str>> {
+    Ok(program
+        .symbols()
+        .map(|symbol| symbol.name())
+        .collect::<Result<_, _>>()?)
 }
 
 #[cfg(test)]
@@ -109,5 +138,23 @@ mod tests {
         let (offset, _) = file.section_by_name(".rodata").unwrap().file_range().unwrap();
         changed[usize::try_from(offset).unwrap()] ^= 1;
         assert_eq!(difference(&own, &changed).unwrap(), "in the sections .rodata");
+    }
+
+    #[test]
+    fn a_symbol_of_one_program_alone_is_named() {
+        let own = fs::read(std::env::current_exe().unwrap()).unwrap();
+        let mut changed = own.clone();
+        let file = object::File::parse(own.as_slice()).unwrap();
+        let (offset, length) = file.section_by_name(".strtab").unwrap().file_range().unwrap();
+        let names = usize::try_from(offset).unwrap()..usize::try_from(offset + length).unwrap();
+        let place = own[names.clone()]
+            .windows(6)
+            .position(|name| name == b"\0main\0")
+            .unwrap();
+        changed[names][place + 1] = b'M';
+        assert_eq!(
+            difference(&own, &changed).unwrap(),
+            "in the sections .strtab; 2 symbols are in one of them only: Main, main"
+        );
     }
 }
