@@ -194,7 +194,7 @@ impl Config {
     fn metrics_exposure(&self) -> Checked {
         let metrics = &self.metrics;
         refuse_if(
-            !metrics.listen.ip().is_loopback() && !metrics.allow_on_network,
+            !metrics.listen.ip().to_canonical().is_loopback() && !metrics.allow_on_network,
             "metrics.listen",
             format!(
                 "is {} and needs no key; set `metrics.allow_on_network = true` if that is wanted",
@@ -293,6 +293,16 @@ mod tests {
             sentence,
             "`capture.ports` has 32769 ports; at most 32768 can be tracked"
         );
+    }
+
+    #[test]
+    fn metrics_stay_on_loopback_however_it_is_written() {
+        for listen in ["127.0.0.1:9435", "[::1]:9435", "[::ffff:127.0.0.1]:9435"] {
+            let mut config = Config::default();
+            config.metrics.listen = listen.parse().unwrap();
+            assert!(config.check().is_empty(), "{listen}");
+        }
+        assert!(refused(|config| config.metrics.listen = "[::]:9435".parse().unwrap()).contains("allow_on_network"));
     }
 
     #[test]
