@@ -271,14 +271,15 @@ pub async fn run(arguments: Arguments) -> Result<(), StartError> {
         manager,
     };
     tokio::spawn(reloader.run(hang_ups, shutdown.clone()));
-    let stopping = shutdown.clone();
-    tokio::spawn(async move {
-        stopping.cancelled().await;
+    // Not a task of its own: with nothing to drain the process may end before such a task has had its turn.
+    let tell_the_stop = async {
+        shutdown.cancelled().await;
         manager.stopping();
-    });
+    };
     tokio::join!(
+        tell_the_stop,
         server.run(shutdown.clone()),
-        serve_metrics(metrics_listener, requests, shutdown)
+        serve_metrics(metrics_listener, requests, shutdown.clone())
     );
     tracing::info!("REST has stopped");
     Ok(())

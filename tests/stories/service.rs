@@ -32,11 +32,18 @@ pub(crate) const STORIES: &[Story] = &[
         a_writer_that_hangs_is_not_called_alive,
     ),
     ("the_gateway_tells_how_it_is", the_gateway_tells_how_it_is),
+    (
+        "a_gateway_that_ends_at_once_says_so",
+        a_gateway_that_ends_at_once_says_so,
+    ),
     ("an_agent_that_begins_anew_says_so", an_agent_that_begins_anew_says_so),
 ];
 
 /// The most that `systemd-analyze security` may find, in tenths.
 const EXPOSURE_MAX: &str = "20";
+
+/// Word that came too late was lost in one end of fifty.
+const QUICK_ENDS: usize = 200;
 
 /// How often the played service manager wants to hear of a service.
 const WATCHDOG: Duration = Duration::from_secs(6);
@@ -232,15 +239,7 @@ fn the_gateway_tells_how_it_is() -> Result<()> {
     let host = Namespace::new("server")?;
     let agent = Agent::started(&host)?;
     let manager = ServiceManager::listen()?;
-    let mut gateway = Command::new(agent::binary().context("the binary")?);
-    gateway
-        .args(["gateway", "--agent", GRPC_ADDRESS, "--http", "127.0.0.1:8001"])
-        .env("PORTMETER_API_KEY", API_KEY)
-        .env("NOTIFY_SOCKET", manager.path())
-        .env("WATCHDOG_USEC", WATCHDOG.as_micros().to_string())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null());
-    let mut gateway = host.spawn(&mut gateway)?;
+    let mut gateway = gateway(&host, &manager)?;
     let told = tells_all(&gateway, &manager, &Rest::new(&host, "127.0.0.1:8001", API_KEY));
     let ended = match told.is_ok() {
         true => command::ended("the gateway", &mut gateway),
@@ -250,6 +249,39 @@ fn the_gateway_tells_how_it_is() -> Result<()> {
     ensure!(ended?.success(), "the gateway has not ended well");
     drop(agent);
     Ok(())
+}
+
+/// One that nobody asks anything has nothing to finish, so it ends as quickly as it can: what it says must be out by then.
+fn a_gateway_that_ends_at_once_says_so() -> Result<()> {
+    let host = Namespace::new("server")?;
+    let manager = ServiceManager::listen()?;
+    for _ in 0..QUICK_ENDS {
+        let mut gateway = gateway(&host, &manager)?;
+        let told = manager
+            .wait_for("READY")
+            .and_then(|_| command::signal(&gateway, Signal::SIGTERM));
+        if told.is_err() {
+            gateway.kill()?;
+        }
+        let ended = command::ended("the gateway", &mut gateway);
+        told?;
+        ensure!(ended?.success(), "the gateway has not ended well");
+        manager.wait_for("STOPPING")?;
+    }
+    Ok(())
+}
+
+/// A gateway that the manager watches.
+fn gateway(host: &Namespace, manager: &ServiceManager) -> Result<Child> {
+    let mut gateway = Command::new(agent::binary().context("the binary")?);
+    gateway
+        .args(["gateway", "--agent", GRPC_ADDRESS, "--http", "127.0.0.1:8001"])
+        .env("PORTMETER_API_KEY", API_KEY)
+        .env("NOTIFY_SOCKET", manager.path())
+        .env("WATCHDOG_USEC", WATCHDOG.as_micros().to_string())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    Ok(host.spawn(&mut gateway)?)
 }
 
 fn tells_all(gateway: &Child, manager: &ServiceManager, rest: &Rest<'_>) -> Result<()> {
