@@ -174,8 +174,8 @@ pub enum StartError {
 )]
 pub struct OpenPanel(pub SocketAddr);
 
-/// Whether others than this host may reach a listener.
-pub(crate) fn is_on_network(listen: SocketAddr) -> bool {
+/// Whether others than this host may reach a listener. An IPv4 loopback address written as IPv6 is loopback.
+pub fn is_on_network(listen: SocketAddr) -> bool {
     !listen.ip().to_canonical().is_loopback()
 }
 

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use portmeter_daemon::configuration::Invalid;
+use portmeter_gateway::cli::is_on_network;
 
 use super::{Config, Interfaces};
 use crate::host::FrontEndUrl;
@@ -194,7 +195,7 @@ impl Config {
     fn metrics_exposure(&self) -> Checked {
         let metrics = &self.metrics;
         refuse_if(
-            !metrics.listen.ip().to_canonical().is_loopback() && !metrics.allow_on_network,
+            is_on_network(metrics.listen) && !metrics.allow_on_network,
             "metrics.listen",
             format!(
                 "is {} and needs no key; set `metrics.allow_on_network = true` if that is wanted",
