@@ -241,12 +241,7 @@ fn the_gateway_tells_how_it_is() -> Result<()> {
     let manager = ServiceManager::listen()?;
     let mut gateway = gateway(&host, &manager)?;
     let told = tells_all(&gateway, &manager, &Rest::new(&host, "127.0.0.1:8001", API_KEY));
-    let ended = match told.is_ok() {
-        true => command::ended("the gateway", &mut gateway),
-        false => gateway.kill().and_then(|()| gateway.wait()).map_err(Into::into),
-    };
-    told?;
-    ensure!(ended?.success(), "the gateway has not ended well");
+    ends_well(&mut gateway, told)?;
     drop(agent);
     Ok(())
 }
@@ -260,12 +255,7 @@ fn a_gateway_that_ends_at_once_says_so() -> Result<()> {
         let told = manager
             .wait_for("READY")
             .and_then(|_| command::signal(&gateway, Signal::SIGTERM));
-        if told.is_err() {
-            gateway.kill()?;
-        }
-        let ended = command::ended("the gateway", &mut gateway);
-        told?;
-        ensure!(ended?.success(), "the gateway has not ended well");
+        ends_well(&mut gateway, told)?;
         manager.wait_for("STOPPING")?;
     }
     Ok(())
@@ -282,6 +272,17 @@ fn gateway(host: &Namespace, manager: &ServiceManager) -> Result<Child> {
         .stdout(Stdio::null())
         .stderr(Stdio::null());
     Ok(host.spawn(&mut gateway)?)
+}
+
+/// After `told`, that is: one that has not told what it must is killed, so that nothing is left of it.
+fn ends_well(gateway: &mut Child, told: Result<()>) -> Result<()> {
+    let ended = match told.is_ok() {
+        true => command::ended("the gateway", gateway),
+        false => gateway.kill().and_then(|()| gateway.wait()).map_err(Into::into),
+    };
+    told?;
+    ensure!(ended?.success(), "the gateway has not ended well");
+    Ok(())
 }
 
 fn tells_all(gateway: &Child, manager: &ServiceManager, rest: &Rest<'_>) -> Result<()> {
